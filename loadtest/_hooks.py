@@ -1,0 +1,196 @@
+"""Where the load test meets Locust: one listener for each moment, and the exit code.
+
+Locust's own order of exit codes is ``environment.process_exit_code``, else errors, else crashed
+listeners, else 0. Ours is 22 from the first moment and becomes the verdict's once the record is
+written; the last event of all puts it right if another listener has changed it.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any
+
+import gevent
+import locust.stats
+
+from loadtest._client import Answer
+from loadtest._guard import Refused
+from loadtest._messages import Message
+from loadtest._options import Setup, add_arguments, prepare
+from loadtest._progress import follow
+from loadtest._run import Run
+from reports.table import make_console, print_runs
+
+NOT_VALID, WRONG_INPUT = 22, 23
+
+logger = logging.getLogger(__name__)
+
+
+def register(events: Any) -> None:
+    """Add the listeners, once: Locust may execute a locustfile under two names."""
+    if getattr(events, "edgekpi", None) is not None:
+        return
+    events.edgekpi = load_test = LoadTest()
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser))
+    events.init.add_listener(load_test.on_init)
+    events.test_start.add_listener(load_test.on_test_start)
+    events.test_stop.add_listener(load_test.on_test_stop)
+    events.quitting.add_listener(load_test.on_quitting)
+    events.quit.add_listener(load_test.on_quit)
+
+
+class LoadTest:
+    """All runs of one Locust process: one when headless, any number from the web UI."""
+
+    def __init__(self) -> None:
+        self.code = NOT_VALID
+        self._setup: Setup | None = None
+        self._run: Run | None = None
+        self._unsaid: Run | None = None
+        self._progress: gevent.Greenlet[..., None] | None = None
+
+    def on_init(self, environment: Any, **_: Any) -> None:
+        """Check all input, and take from Locust what the plan decides."""
+        environment.process_exit_code = NOT_VALID
+        try:
+            self._setup = prepare(environment.parsed_options, environment.host)
+            _take_over(environment.parsed_options, self._setup)
+        except Refused as refusal:
+            _say_refused(refusal)
+            sys.exit(WRONG_INPUT)
+        except Exception:
+            logger.exception("the load test could not be prepared")
+            sys.exit(NOT_VALID)
+        self._interrupt = gevent.signal_handler(signal.SIGINT, self._on_interrupt, environment)
+
+    def on_test_start(self, environment: Any, **_: Any) -> None:
+        """Start the plan. A test that cannot start is ended, or Locust would wait for ever."""
+        try:
+            self._start(environment)
+        except Refused as refusal:
+            _say_refused(refusal)
+            self.code = WRONG_INPUT
+            gevent.spawn(_end, environment)
+        except Exception:
+            logger.exception("the load test could not be started")
+            gevent.spawn(_end, environment)
+
+    def on_test_stop(self, **_: Any) -> None:
+        """The stop button, or any other end that is not the plan's."""
+        self._stop("stopped before the end of the plan")
+
+    def on_quitting(self, environment: Any, **_: Any) -> None:
+        """The process ends, on a signal perhaps."""
+        self._stop("ended before the end of the plan")
+        environment.process_exit_code = self.code
+
+    def on_quit(self, exit_code: int, **_: Any) -> None:
+        """The last word: after all other output, and with our code whoever has changed it."""
+        self._announce()
+        if exit_code != self.code:
+            sys.exit(self.code)
+
+    def _start(self, environment: Any) -> None:
+        assert self._setup is not None  # Locust fires init first and stops if it fails
+        if environment.host != self._setup.given_host:  # the web UI has a field for it
+            self._setup = prepare(environment.parsed_options, environment.host)
+        runner = environment.runner
+        self.code = NOT_VALID
+        run = Run(self._setup, _teller(environment), runner.worker_index, runner.worker_count)
+        self._run = self._unsaid = run
+        self._progress = None if self._setup.quiet else follow(run)
+        run.start(lambda: self._ended(run, environment))
+
+    def _stop(self, reason: str) -> None:
+        if self._run is not None:
+            self._run.stop(reason)
+
+    def _ended(self, run: Run, environment: Any) -> None:
+        """Runs last in the run's own greenlet, after its record is written or has failed to be."""
+        self._run = None
+        self.code = NOT_VALID if run.result is None else run.result.verdict.code
+        if self._progress is not None:
+            self._progress.kill()
+        if not environment.parsed_options.headless:
+            self._announce()
+        _end(environment)
+
+    def _announce(self) -> None:
+        """Print the result of the last run, unless that has been done."""
+        run, self._unsaid = self._unsaid, None
+        if run is None or run.setup.quiet:
+            return
+        if run.result is None:
+            print("22 not valid all KPIs: no record was written; see the messages above")
+            return
+        print_runs([run.result], make_console(sys.stdout))
+        print(f"\nReport: {run.setup.out / 'report.html'}")
+        print(run.result.verdict.last_line, flush=True)
+
+    def _on_interrupt(self, environment: Any) -> None:
+        """Ctrl-C, once; a second one ends the process at once."""
+        self._interrupt.cancel()
+        self._stop("interrupted")
+        if environment.web_ui is not None:
+            environment.web_ui.stop()
+        else:
+            environment.runner.quit()
+
+
+def _take_over(options: Any, setup: Setup) -> None:
+    """Keep Locust from ending the run and from drowning its result."""
+    options.run_time = None  # its timer would cut the requests in flight; the plan has an end
+    options.only_summary = True
+    # Locust rounds to two digits: 99.5 to 105 ms would be one number, right at our limit.
+    locust.stats.bucket_response_time = _three_digits
+    if not options.print_stats:
+        logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+    if options.loglevel == "INFO":
+        for name in ("locust.main", "locust.runners"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _three_digits(response_time: float) -> int:
+    """A time in ms to three significant digits."""
+    rounded = round(response_time)
+    return round(rounded, 3 - len(str(rounded)))
+
+
+def _teller(environment: Any) -> Any:
+    """What tells Locust's own statistics (for its web UI) of each request."""
+
+    def tell(message: Message, latency_us: int, answer: Answer | None, failure: str | None) -> None:
+        environment.events.request.fire(
+            request_type=message.method,
+            name=message.name,
+            response_time=latency_us / 1000,
+            response_length=0 if answer is None else len(answer.body),
+            exception=None if failure is None else RequestFailed(failure),
+            context={},
+        )
+
+    return tell
+
+
+class RequestFailed(Exception):
+    """How a failure looks in Locust's own table."""
+
+
+def _say_refused(refusal: Refused) -> None:
+    for problem in refusal.problems:
+        print(problem, file=sys.stderr, flush=True)
+
+
+def _end(environment: Any) -> None:
+    """End the test; headless, and with ``--autoquit``, the process too."""
+    options = environment.parsed_options
+    if options.headless:
+        environment.runner.quit()
+        return
+    environment.runner.stop()
+    if options.autostart and options.autoquit != -1:
+        gevent.sleep(options.autoquit)
+        environment.runner.quit()
+        environment.web_ui.stop()

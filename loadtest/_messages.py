@@ -1,0 +1,91 @@
+"""From one arrival of the plan to the bytes of its HTTP request."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+from urllib.parse import quote
+
+from loadtest._dispatch import Arrival
+from loadtest._guard import Target
+from reference_impl.times import from_wall_us
+from scenarios.journeys import Population
+from scenarios.plan import TRACKING
+from scenarios.schema import Scenario
+
+CHANNELS = ("search", "social", "email", "display", "direct")
+"""Sources of the events that a load test makes up, in turn by request number."""
+
+
+class Message(NamedTuple):
+    """One request: its route, what a status means success, its name in Locust, its bytes."""
+
+    route: str
+    expected: int
+    method: str
+    name: str
+    payload: bytes
+
+
+class Messages:
+    """Writes the requests of one run.
+
+    Every request carries the run, its number in the plan and its node; every event an
+    ``event_id`` and a ``utm_source`` that begin with ``edgekpi-``, so that it can be found again.
+    """
+
+    def __init__(
+        self, scenario: Scenario, population: Population, target: Target, run_id: str
+    ) -> None:
+        self._conversions = population.conversions
+        self._model = scenario.workload.attribution.model
+        self._nodes = [node.name for node in scenario.edge.nodes]
+        self._prefix = target.prefix
+        self._run_id = run_id
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in _headers(target, run_id))
+
+    def write(self, arrival: Arrival, wall_us: int) -> Message:
+        """The request of ``arrival``, whose intended start lies at ``wall_us`` since 1970."""
+        if arrival.route == TRACKING:
+            payload = self._bytes(arrival, "POST", "/track", self._event(arrival, wall_us))
+            return Message("tracking", 202, "POST", "/track", payload)
+        conversion_id = quote(self._conversions[arrival.key].conversion_id, safe="")
+        path = f"/api/attribution/{conversion_id}?model={self._model}"
+        payload = self._bytes(arrival, "GET", path, b"")
+        return Message("attribution", 200, "GET", "/api/attribution", payload)
+
+    def _bytes(self, arrival: Arrival, method: str, path: str, body: bytes) -> bytes:
+        head = (
+            f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._headers}"
+            f"X-EdgeKPI-Number: {arrival.number}\r\nX-EdgeKPI-Node: {self._nodes[arrival.node]}\r\n"
+        )
+        if method == "POST":
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"{head}\r\n".encode("ascii") + body
+
+    def _event(self, arrival: Arrival, wall_us: int) -> bytes:
+        event = {
+            "event_id": f"edgekpi-{self._run_id}-{arrival.number}",
+            "user_id": f"visitor-{arrival.key}",
+            "event_name": "touch",
+            "utm_source": f"edgekpi-{CHANNELS[arrival.number % len(CHANNELS)]}",
+            "utm_medium": "edgekpi",
+            "utm_campaign": f"edgekpi-{self._run_id}",
+            "event_timestamp": from_wall_us(wall_us),
+        }
+        if arrival.attributed:
+            conversion = self._conversions[arrival.key]
+            event |= {"user_id": conversion.user_id, "conversion_id": conversion.conversion_id}
+        return json.dumps(event).encode()
+
+
+def _headers(target: Target, run_id: str) -> list[tuple[str, str]]:
+    headers = [
+        ("Host", target.authority),
+        ("User-Agent", "edgekpi"),
+        ("Accept", "*/*"),
+        ("X-EdgeKPI-Run", run_id),
+    ]
+    if target.authorization is not None:
+        headers.append(("Authorization", target.authorization))
+    return headers

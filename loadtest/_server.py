@@ -1,0 +1,110 @@
+"""What a server of ours tells beside its answers: its statistics, and when its clock starts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest._client import Answer, Client, Failed
+from loadtest._guard import Target
+from reference_impl.hdr import Histogram
+from reports.recorder import Recorder
+
+STATISTICS_PATH = "/api/performance/stats"
+EMULATION_PATH = "/api/emulation/start"
+TIMEOUT_S = 30.0
+ZERO_IN_US = (2_000_000, 20_000_000)
+"""How far ahead an emulating server is asked to start; the second if the first was too soon."""
+
+
+class EmulationFailed(Exception):
+    """The server did not start its emulated world; the message says why."""
+
+
+class Server:
+    """The endpoints for whoever started the server, opened by its token."""
+
+    def __init__(self, target: Target, token: str) -> None:
+        self._client = Client(target, keep_alive=False, timeout_s=TIMEOUT_S)
+        self._head = (
+            f"Host: {target.authority}\r\nUser-Agent: edgekpi\r\nAccept: application/json\r\n"
+            f"Authorization: Bearer {token}\r\n"
+        )
+        self._prefix = target.prefix
+
+    def start_emulation(self, seed: int) -> int:
+        """Have the server fill its caches and start its clock; zero on ``perf_counter_ns``.
+
+        Raises:
+            EmulationFailed: when it does not, or not in time.
+        """
+        for zero_in_us in ZERO_IN_US:
+            body = json.dumps({"seed": seed, "zero_in_us": zero_in_us}).encode()
+            sent_ns = time.perf_counter_ns()
+            try:
+                answer = self._exchange("POST", EMULATION_PATH, body)
+            except Failed as error:
+                raise EmulationFailed(f"{error.reason} {error.detail}".strip()) from None
+            if answer.status != 200:
+                raise EmulationFailed(f"the server answered {answer.status}")
+            zero_ns = sent_ns + zero_in_us * 1000
+            if time.perf_counter_ns() < zero_ns:
+                return zero_ns
+        raise EmulationFailed(f"it takes longer than {ZERO_IN_US[-1] // 1_000_000} s to be ready")
+
+    def statistics(self) -> Mapping[str, Any] | str:
+        """The server's cumulative statistics, or why there are none."""
+        try:
+            answer = self._exchange("GET", STATISTICS_PATH)
+        except Failed as error:
+            return f"{STATISTICS_PATH}: {error.reason}"
+        if answer.status != 200:
+            return f"{STATISTICS_PATH} answered {answer.status}"
+        try:
+            data = json.loads(answer.body)["data"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            data = None
+        return data if isinstance(data, dict) else f"{STATISTICS_PATH} is not readable"
+
+    def _exchange(self, method: str, path: str, body: bytes = b"") -> Answer:
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._head}"
+        if body:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return self._client.exchange(f"{head}\r\n".encode("ascii") + body)
+
+
+def merge_window(recorder: Recorder, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Record what the server counted between two readings, all of it or nothing.
+
+    Raises:
+        ValueError: when the readings do not belong together (a restart in between) or are damaged.
+    """
+    first, last = _part(before, "cumulative"), _part(after, "cumulative")
+    failed_first, failed_last = _part(before, "failed"), _part(after, "failed")
+    counted = []
+    for series in sorted(last):
+        histogram = Histogram.from_json(last[series])
+        if series in first:
+            histogram = histogram.minus(Histogram.from_json(first[series]))
+        failed = _count(failed_last.get(series, 0)) - _count(failed_first.get(series, 0))
+        counted.append((series, histogram, _count(failed)))
+    memory = after.get("memory_max_bytes")
+    if memory is not None:
+        recorder.memory(_count(memory))
+    for series, histogram, failed in counted:
+        recorder.merge_histogram(series, histogram, failed)
+
+
+def _part(statistics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = statistics.get(name, {})
+    if not isinstance(part, dict):
+        raise ValueError(f"{name} is no mapping")
+    return part
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value

@@ -1,0 +1,106 @@
+"""A queue in memory that delivers in batches, at least once, over the Runtime port.
+
+A batch leaves when it is full or when its oldest message has waited for the batch time-out,
+whichever comes first (https://developers.cloudflare.com/queues/configuration/batching-retries/).
+What takes time around it (handing over, dispatch) belongs to whoever delivers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reference_impl.ports import Message, QueueError, Runtime
+
+Deliver = Callable[[Sequence[Message]], Awaitable[set[str]]]
+"""Handles a batch and answers the IDs of the messages to deliver again."""
+
+MAX_BACKLOG = 1_000_000
+"""Messages held before sending is refused; the platform's own bound is 25 GB of backlog."""
+
+
+class BatchQueue:
+    """Batches of at most ``batch_size``, at most ``max_concurrency`` being handled at once."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        deliver: Deliver,
+        *,
+        batch_size: int = 10,
+        batch_timeout_us: int = 5_000_000,
+        max_retries: int = 3,
+        max_concurrency: int = 250,
+    ) -> None:
+        self._runtime = runtime
+        self._deliver = deliver
+        self._batch_size = batch_size
+        self._batch_timeout_us = batch_timeout_us
+        self._max_retries = max_retries
+        self._consumers = runtime.limiter(max_concurrency)
+        self._waiting: deque[Message] = deque()
+        self._sent = 0
+        self._undelivered = 0
+        self._batches_left = 0
+        self.dead: deque[Message] = deque(maxlen=10_000)
+        self.dead_count = 0
+
+    async def send(self, body: Mapping[str, Any]) -> None:
+        """Take one message.
+
+        Raises:
+            QueueError: when a million messages are waiting already.
+        """
+        self.accept(body, self._runtime.now_us(), f"m{self._sent}")
+
+    def accept(self, body: Mapping[str, Any], accepted_us: int, message_id: str) -> None:
+        """Take one message under an ID of the caller's, accepted at ``accepted_us``.
+
+        Raises:
+            QueueError: as :meth:`send` does.
+        """
+        if self._undelivered >= MAX_BACKLOG:
+            raise QueueError("Storage Limit Exceeded")
+        self._sent += 1
+        self._put(Message(message_id, body, accepted_us))
+
+    @property
+    def undelivered(self) -> int:
+        """Messages taken and neither handled nor given up."""
+        return self._undelivered
+
+    def _put(self, message: Message) -> None:
+        self._undelivered += 1
+        self._waiting.append(message)
+        if len(self._waiting) >= self._batch_size:
+            self._leave()
+        elif len(self._waiting) == 1:
+            self._runtime.spawn(self._time_out(self._batches_left))
+
+    async def _time_out(self, batches_left: int) -> None:
+        """Send off a batch that did not fill up, unless it has left since."""
+        await self._runtime.sleep(self._batch_timeout_us)
+        if batches_left == self._batches_left and self._waiting:
+            self._leave()
+
+    def _leave(self) -> None:
+        batch, self._waiting = tuple(self._waiting), deque()
+        self._batches_left += 1
+        self._runtime.spawn(self._handle(batch))
+
+    async def _handle(self, batch: Sequence[Message]) -> None:
+        async with self._consumers:
+            failed = await self._deliver(batch)
+        self._undelivered -= len(batch)
+        for message in batch:
+            if message.id in failed:
+                self._retry(message)
+
+    def _retry(self, message: Message) -> None:
+        if message.attempts > self._max_retries:
+            self.dead.append(message)
+            self.dead_count += 1
+        else:
+            self._put(replace(message, attempts=message.attempts + 1))

@@ -1,0 +1,92 @@
+"""A whole deployment in this process: one isolate, KV on fakeredis, D1 on SQLite, a queue in memory.
+
+This is what ``edgekpi serve`` runs without ``--emulate``: no modelled delay anywhere.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
+from reference_impl.adapters.batch_queue import BatchQueue
+from reference_impl.adapters.memory_kv import MemoryKV
+from reference_impl.adapters.sqlite import D1Binding, DirectExecutor, SqliteEngine
+from reference_impl.config import StackConfig
+from reference_impl.http import Call, Origin
+from reference_impl.messages import Evidence, Response
+from reference_impl.ports import D1Database, KVNamespace, Message, Queue
+from reference_impl.profiler import LatencyProfiler
+from reference_impl.worker import Worker
+
+
+@dataclass(slots=True)
+class _Context:
+    runtime: AsyncioRuntime
+    kv: KVNamespace
+    d1: D1Database
+    queue: Queue
+    evidence: Evidence = field(default_factory=Evidence)
+
+    def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.runtime.spawn(work)
+
+
+class EmbeddedDeployment:
+    """One isolate over embedded stores; use inside a running event loop."""
+
+    def __init__(
+        self, engine: SqliteEngine, config: StackConfig, *, batch_size: int, batch_timeout_us: int
+    ) -> None:
+        self._runtime = AsyncioRuntime()
+        self._kv = MemoryKV()
+        self._d1 = D1Binding(DirectExecutor(engine))
+        self._queue = BatchQueue(
+            self._runtime, self._consume, batch_size=batch_size, batch_timeout_us=batch_timeout_us
+        )
+        self._worker = Worker(self._runtime, config)
+        self.profiler = LatencyProfiler()
+
+    async def invoke(self, call: Call, _origin: Origin) -> tuple[Response, Evidence]:
+        """Run ``call`` in the one isolate; CPU time is what its own steps took."""
+        ctx = self._context()
+        started_us = self._runtime.now_us()
+        response, ctx.evidence.cpu_us = await measure_cpu(call(self._worker, ctx))
+        duration_us = self._runtime.now_us() - started_us
+        self.profiler.request(response.route, response.status, duration_us, ctx.evidence)
+        return response, ctx.evidence
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Queue and process. What an isolate would hold on the platform is not known here."""
+        return {
+            "memory_max_bytes": None,
+            "process_rss_bytes": process_rss_bytes(),
+            "queue": {"undelivered": self._queue.undelivered, "dead": self._queue.dead_count},
+        }
+
+    def wall_us(self) -> int:
+        """The time of day."""
+        return self._runtime.wall_us()
+
+    def _context(self) -> _Context:
+        return _Context(self._runtime, self._kv, self._d1, self._queue)
+
+    async def _consume(self, messages: Sequence[Message]) -> set[str]:
+        ctx = self._context()
+        started_us = self._runtime.now_us()
+        failed = await self._worker.consume(ctx, messages)
+        now_us = self._runtime.now_us()
+        self.profiler.batch(now_us - started_us, ctx.evidence, failed=bool(failed))
+        for message in messages:
+            if message.id not in failed:
+                self.profiler.stored(now_us - message.accepted_us)
+        return failed
+
+
+def process_rss_bytes() -> int:
+    """The most memory this process has held; the unit of ``ru_maxrss`` differs by system."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

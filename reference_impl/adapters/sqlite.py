@@ -1,0 +1,225 @@
+"""D1 on SQLite: the engine that executes and prices statements, and the D1 binding over it.
+
+Each statement is priced by what SQLite did: its virtual machine counts the steps it took
+(``SQLITE_STMTSTATUS_VM_STEP``, https://www.sqlite.org/c3ref/c_stmtstatus_counter.html).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import apsw
+
+from reference_impl import schema
+from reference_impl.ports import D1Error, D1Result, SqlValue
+
+MAX_BOUND_VALUES = 100
+"""https://developers.cloudflare.com/d1/platform/limits/"""
+
+
+class Command(NamedTuple):
+    """One statement with its values, ready to run."""
+
+    sql: str
+    values: tuple[SqlValue, ...]
+
+
+@dataclass(slots=True)
+class Execution:
+    """What one statement did: its rows, its effects, and what it cost SQLite."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    changes: int
+    last_row_id: int
+    vm_steps: int
+    readonly: bool
+
+    def result(self, **meta: Any) -> D1Result:
+        """The execution as D1 answers it; a column named twice keeps its last value."""
+        own = {
+            "changes": self.changes,
+            "last_row_id": self.last_row_id,
+            "rows_read": len(self.rows),
+            "vm_steps": self.vm_steps,
+            "duration": 0.0,
+        }
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return D1Result(rows, True, {**own, **meta})
+
+
+class SqliteEngine:
+    """One SQLite connection. Not for use from several threads.
+
+    Raises :class:`D1Error` with SQLite's own words for any statement that fails.
+    """
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self._connection = apsw.Connection(path)
+        self._vm_steps = 0
+        self._columns: tuple[str, ...] = ()
+        self._readonly = False
+        self._connection.exec_trace = self._note_columns
+        self._connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, self._count_steps)
+
+    @classmethod
+    def from_snapshot(cls, snapshot: bytes) -> SqliteEngine:
+        """A database in memory with the content of :meth:`snapshot`."""
+        engine = cls()
+        engine._connection.deserialize("main", snapshot)
+        return engine
+
+    def snapshot(self) -> bytes:
+        """The whole database as bytes."""
+        return bytes(self._connection.serialize("main"))
+
+    def migrate(self, drop_indexes: frozenset[str] = frozenset()) -> None:
+        """Create what the schema needs and drop the indexes named; safe to run again."""
+        with self._connection:
+            for statement in schema.statements(drop_indexes):
+                self._connection.execute(statement)
+            for name in sorted(drop_indexes):
+                self._connection.execute(f"DROP INDEX IF EXISTS {name}")
+
+    def insert_journeys(self, rows: Iterable[Sequence[SqlValue]]) -> None:
+        """Bulk-load rows of ``user_journeys``, values in the order of ``JOURNEY_COLUMNS``."""
+        columns = ", ".join(schema.JOURNEY_COLUMNS)
+        marks = ", ".join("?" for _ in schema.JOURNEY_COLUMNS)
+        with self._connection:
+            self._connection.executemany(
+                f"INSERT INTO user_journeys ({columns}) VALUES ({marks})", rows
+            )
+
+    def execute(self, commands: Sequence[Command]) -> list[Execution]:
+        """Run one command, or several in one transaction that any failure undoes as a whole."""
+        try:
+            if len(commands) == 1:
+                return [self._execute(commands[0])]
+            with self._connection:
+                return [self._execute(command) for command in commands]
+        except apsw.Error as error:
+            raise D1Error(f"D1_ERROR: {error}") from None
+
+    def close(self) -> None:
+        """Release the file; further use raises."""
+        self._connection.close()
+
+    def _execute(self, command: Command) -> Execution:
+        before = self._connection.total_changes()
+        rows = self._connection.execute(command.sql, command.values).fetchall()
+        return Execution(
+            self._columns,
+            rows,
+            self._connection.total_changes() - before,
+            self._connection.last_insert_rowid(),
+            self._vm_steps,
+            self._readonly,
+        )
+
+    def _note_columns(self, cursor: apsw.Cursor | apsw.Connection, _sql: str, _values: Any) -> bool:
+        """Called before the first step, the only moment at which SQLite names the columns.
+
+        A savepoint comes with the connection in place of a cursor and has none.
+        """
+        if isinstance(cursor, apsw.Connection):
+            return True
+        self._columns = tuple(column[0] for column in cursor.get_description())
+        self._readonly = cursor.is_readonly
+        return True
+
+    def _count_steps(self, event: dict[str, Any]) -> None:
+        self._vm_steps = event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+
+class Executor(Protocol):
+    """Whoever runs commands for the binding: at once here, after a modelled delay in the world."""
+
+    async def execute(self, commands: Sequence[Command]) -> list[D1Result]: ...
+
+
+class Statement:
+    """``prepare(sql)`` and ``bind(...)`` of the D1 binding; immutable."""
+
+    __slots__ = ("_executor", "command")
+
+    def __init__(self, executor: Executor, command: Command) -> None:
+        self._executor = executor
+        self.command = command
+
+    def bind(self, *values: SqlValue) -> Statement:
+        """The statement with these values.
+
+        Raises:
+            D1Error: for more than 100 values, or one that SQLite has no type for.
+        """
+        if len(values) > MAX_BOUND_VALUES:
+            raise D1Error(f"D1_ERROR: too many SQL variables ({len(values)}, at most 100)")
+        for value in values:
+            if value is not None and not isinstance(value, str | int | float | bytes):
+                raise D1Error(f"D1_TYPE_ERROR: Type '{type(value).__name__}' not supported")
+        return Statement(self._executor, Command(self.command.sql, values))
+
+    async def all(self) -> D1Result:
+        """Every row, as dictionaries."""
+        (result,) = await self._executor.execute([self.command])
+        return result
+
+    async def run(self) -> D1Result:
+        """The same as :meth:`all`; meant for statements whose rows do not matter."""
+        return await self.all()
+
+    async def first(self, column: str | None = None) -> Any:
+        """The first row, or one column of it; ``None`` when there is no row.
+
+        Raises:
+            D1Error: when the row has no such column.
+        """
+        rows = (await self.all()).results
+        if not rows or column is None:
+            return rows[0] if rows else None
+        if column not in rows[0]:
+            raise D1Error(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
+        return rows[0][column]
+
+    async def raw(self) -> list[list[Any]]:
+        """Every row, as a list of values."""
+        return [list(row.values()) for row in (await self.all()).results]
+
+
+class D1Binding:
+    """``prepare`` and ``batch`` of the D1 binding over an executor."""
+
+    __slots__ = ("_executor",)
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def prepare(self, sql: str) -> Statement:
+        """A statement without values yet."""
+        return Statement(self._executor, Command(sql, ()))
+
+    async def batch(self, statements: Sequence[Statement]) -> list[D1Result]:
+        """All statements in one transaction.
+
+        Raises:
+            D1Error: when one failed (then none took effect), or there was none.
+        """
+        if not statements:
+            raise D1Error("D1_ERROR: No SQL statements detected.")
+        return await self._executor.execute([statement.command for statement in statements])
+
+
+class DirectExecutor:
+    """Runs commands at once on an engine of this process, timed by the real clock."""
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self._engine = engine
+
+    async def execute(self, commands: Sequence[Command]) -> list[D1Result]:
+        started_ns = time.perf_counter_ns()
+        executions = self._engine.execute(commands)
+        each_ms = (time.perf_counter_ns() - started_ns) / len(commands) / 1e6
+        return [execution.result(duration=each_ms) for execution in executions]

@@ -1,0 +1,82 @@
+"""A tracking event: the columns of ``user_journeys``, validated and bounded."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+
+from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.times import parse
+
+
+def _one_format(value: Any) -> str:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return parse(value)
+    raise ValueError("expected an ISO 8601 text or milliseconds since 1970")
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Label = Annotated[str, StringConstraints(max_length=256)] | None
+Time = Annotated[str, BeforeValidator(_one_format)]
+
+
+class Event(BaseModel):
+    """One event as a client posts it; unknown fields are refused.
+
+    ``event_id`` makes a repeated post harmless. Without one it is derived from the whole content,
+    so that an identical event counts once.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    user_id: Name
+    event_id: Name | None = None
+    event_name: Name
+    utm_source: Label = None
+    utm_medium: Label = None
+    utm_campaign: Label = None
+    utm_term: Label = None
+    utm_content: Label = None
+    event_timestamp: Time
+    position: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    conversion_id: Name | None = None
+
+    def identity(self) -> str:
+        """The given ``event_id``, or a digest of everything that was posted."""
+        if self.event_id is not None:
+            return self.event_id
+        return "sha256-" + hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def row(self, created_at: str) -> tuple[Any, ...]:
+        """The values of :data:`JOURNEY_COLUMNS`."""
+        values = {**dict(self), "event_id": self.identity(), "created_at": created_at}
+        return tuple(values[column] for column in JOURNEY_COLUMNS)
+
+
+class InvalidEvent(ValueError):
+    """An event was refused; the message names every field and what was expected."""
+
+
+def parse_event(body: Any) -> Event:
+    """The event in a decoded JSON body.
+
+    Raises:
+        InvalidEvent: with one ``field: reason`` for each problem.
+    """
+    try:
+        return Event.model_validate(body)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc'])) or 'event'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_context=False)
+        ]
+        raise InvalidEvent("; ".join(problems[:20])) from None

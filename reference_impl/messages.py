@@ -1,0 +1,85 @@
+"""What passes between handlers and whoever asked: answers, and the evidence of their making.
+
+Handlers return evidence; only a recorder or a profiler counts it. All values are plain and
+immutable once handed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from reference_impl.ports import D1Database, KVNamespace, Queue
+
+
+class Layer(StrEnum):
+    """Which layer answered one CacheManager look-up.
+
+    ``L1`` and ``KV`` are hits (a cached "not there" included), ``MISS`` went to D1, ``JOINED``
+    waited for another's fetch and counts as a miss, ``UNKNOWN`` gave no evidence.
+    """
+
+    L1 = "l1"
+    KV = "kv"
+    MISS = "miss"
+    JOINED = "joined"
+    UNKNOWN = "unknown"
+
+
+HITS = frozenset({Layer.L1, Layer.KV})
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One CacheManager look-up: its cache type, who answered, whether the answer was "not there"."""
+
+    cache_type: str
+    layer: Layer
+    negative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class D1Call:
+    """One statement or batch, from the Worker's call to its result; all times in microseconds.
+
+    ``sql_us``, ``wait_us`` and ``round_trip_us`` are ``None`` where the database did not say.
+    """
+
+    name: str
+    total_us: int
+    sql_us: int | None = None
+    wait_us: int | None = None
+    round_trip_us: int | None = None
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class Evidence:
+    """How one answer was made. ``cpu_us`` is ``None`` where nothing measured it."""
+
+    lookups: list[Lookup] = field(default_factory=list)
+    d1: list[D1Call] = field(default_factory=list)
+    cpu_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer: HTTP status, JSON text, extra headers, and the name of its route."""
+
+    status: int
+    body: str
+    route: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Context(Protocol):
+    """One invocation's bindings, as a Worker gets them: ``env`` and ``ctx`` in one."""
+
+    kv: KVNamespace
+    d1: D1Database
+    queue: Queue
+    evidence: Evidence
+
+    def wait_until(self, work: Any) -> None:
+        """Let ``work`` (a coroutine) go on after the answer; its errors are counted, not raised."""

@@ -1,0 +1,93 @@
+"""The D1 schema: the three tables of the specification with their indexes, and what they need.
+
+Differences from the specification's own text, each for a reason: ``event_id`` is unique, because
+a queue delivers at least once and a client repeats itself; ``created_at`` has the one time format
+of the stack, ``YYYY-MM-DDTHH:MM:SS.mmmZ``, which sorts as text.
+"""
+
+from __future__ import annotations
+
+TABLES: tuple[str, ...] = (
+    """CREATE TABLE IF NOT EXISTS user_journeys (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  user_id TEXT NOT NULL,
+  event_id TEXT,
+  event_name TEXT NOT NULL,
+  utm_source TEXT,
+  utm_medium TEXT,
+  utm_campaign TEXT,
+  utm_term TEXT,
+  utm_content TEXT,
+  event_timestamp TEXT NOT NULL,
+  position INTEGER,
+  conversion_id TEXT,
+  created_at TEXT NOT NULL
+)""",
+    """CREATE TABLE IF NOT EXISTS multi_touch_attribution (
+  conversion_id TEXT NOT NULL,
+  attribution_model TEXT NOT NULL,
+  touchpoint_index INTEGER NOT NULL,
+  utm_source TEXT,
+  credit_percentage REAL NOT NULL,
+  role TEXT,
+  created_at TEXT NOT NULL,
+  PRIMARY KEY (conversion_id, attribution_model, touchpoint_index)
+)""",
+    """CREATE TABLE IF NOT EXISTS channel_performance (
+  utm_source TEXT NOT NULL,
+  attribution_model TEXT NOT NULL,
+  total_attribution REAL NOT NULL,
+  total_conversions INTEGER NOT NULL,
+  total_value REAL NOT NULL,
+  avg_attribution_per_conversion REAL NOT NULL,
+  last_updated TEXT NOT NULL,
+  PRIMARY KEY (utm_source, attribution_model)
+)""",
+)
+
+INDEXES: dict[str, str] = {
+    "idx_user_journeys_user_timestamp": "user_journeys(user_id, event_timestamp DESC)",
+    "idx_user_journeys_conversion": "user_journeys(conversion_id, position)",
+    "idx_user_journeys_utm_source": "user_journeys(utm_source, event_timestamp DESC)",
+    "idx_user_journeys_event_name": "user_journeys(event_name, event_timestamp DESC)",
+    "idx_attribution_model_conversion": "multi_touch_attribution(attribution_model, conversion_id)",
+    "idx_attribution_source": "multi_touch_attribution(utm_source, attribution_model)",
+    "idx_channel_performance_model": "channel_performance(attribution_model, total_attribution DESC)",
+    "idx_channel_performance_updated": "channel_performance(last_updated DESC)",
+}
+"""Every index of the specification; a scenario may drop some to see what that costs."""
+
+UNIQUE_EVENT = "CREATE UNIQUE INDEX IF NOT EXISTS uq_user_journeys_event ON user_journeys(event_id)"
+
+JOURNEY_COLUMNS: tuple[str, ...] = (
+    "user_id",
+    "event_id",
+    "event_name",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "event_timestamp",
+    "position",
+    "conversion_id",
+    "created_at",
+)
+"""What a row of ``user_journeys`` is given, in this order; ``id`` is SQLite's."""
+
+
+def statements(drop_indexes: frozenset[str] = frozenset()) -> list[str]:
+    """Every statement of the schema, each safe to run again.
+
+    Raises:
+        ValueError: when an index to drop does not exist.
+    """
+    unknown = sorted(drop_indexes - INDEXES.keys())
+    if unknown:
+        raise ValueError(f"no such index: {', '.join(unknown)}")
+    indexes = [
+        f"CREATE INDEX IF NOT EXISTS {name} ON {columns}"
+        for name, columns in INDEXES.items()
+        if name not in drop_indexes
+    ]
+    return [*TABLES, UNIQUE_EVENT, *indexes]

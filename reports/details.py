@@ -1,0 +1,81 @@
+"""The rows beneath the KPIs: what explains them, and is not judged."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reference_impl.messages import HITS, Layer
+from reports.intervals import Sample
+from reports.kpis import P
+from reports.readings import BYTES_PER_MIB, US_PER_MS
+from reports.record import RunRecord
+
+TIMINGS = (
+    ("Tracking, from the actual start", "latency.tracking.actual"),
+    ("Attribution, from the actual start", "latency.attribution.actual"),
+    ("D1 query, SQL only", "d1.request.sql"),
+    ("D1 query, wait for the single thread", "d1.request.wait"),
+    ("D1 query, round trip", "d1.request.round_trip"),
+    ("D1 query of the queue's consumer", "d1.consumer"),
+    ("Queue, accepted to stored", "queue.accepted_to_stored"),
+)
+"""What is timed beside the KPIs: the row's title, and the series it reads."""
+
+PROCESS_MEMORY = "process_memory_bytes"
+"""Key of the provenance: the whole Python process, shown beside the modelled isolates."""
+
+
+class Timing(NamedTuple):
+    """The P95 of one more series, in ms; ``None`` if nothing was measured or too much failed."""
+
+    title: str
+    p95_ms: float | None
+    samples: int
+
+
+class LookupRow(NamedTuple):
+    """How the look-ups of one cache type were answered."""
+
+    cache_type: str
+    total: int
+    hits: int
+    negative_hits: int
+    by_layer: dict[Layer, int]
+
+    @property
+    def ratio(self) -> float:
+        return self.hits / self.total
+
+
+def timing(record: RunRecord, title: str, series: str) -> Timing:
+    """One row of :data:`TIMINGS` for one run."""
+    sample = Sample(*record.pooled(series))
+    value = sample.percentile(P)
+    return Timing(title, None if value is None else value / US_PER_MS, sample.size)
+
+
+def lookups(record: RunRecord) -> list[LookupRow]:
+    """A row a cache type that was looked up, those of the KPI first, the rest by name."""
+    counts = record.counts("cache.")
+    seen = {name.rsplit(".", 1)[0] for name in counts if name.rsplit(".", 1)[-1] in set(Layer)}
+    types = [t for t in record.cache_types if t in seen]
+    types += sorted(seen.difference(types))
+    return [_lookup_row(cache_type, counts) for cache_type in types]
+
+
+def failures(record: RunRecord) -> dict[str, int]:
+    """How many requests failed for each reason."""
+    return record.counts("failure.")
+
+
+def process_memory_mib(record: RunRecord) -> float | None:
+    """Memory of the whole Python process, if the run noted it."""
+    value = record.provenance.get(PROCESS_MEMORY)
+    return value / BYTES_PER_MIB if isinstance(value, int | float) else None
+
+
+def _lookup_row(cache_type: str, counts: dict[str, int]) -> LookupRow:
+    by_layer = {layer: counts.get(f"{cache_type}.{layer}", 0) for layer in Layer}
+    hits = {layer: count for layer, count in by_layer.items() if layer in HITS}
+    negative = sum(counts.get(f"{cache_type}.{layer}.negative", 0) for layer in hits)
+    return LookupRow(cache_type, sum(by_layer.values()), sum(hits.values()), negative, by_layer)

@@ -1,0 +1,65 @@
+"""Read one KPI from a record: its value and interval, in the KPI's unit."""
+
+from __future__ import annotations
+
+from reference_impl.hdr import Histogram
+from reports import intervals
+from reports.intervals import Estimate, Sample, Share, nothing
+from reports.kpis import Kpi, P
+from reports.record import Kind, RunRecord
+
+US_PER_MS = 1e3
+BYTES_PER_MIB = 2.0**20
+
+
+def read(record: RunRecord, kpi: Kpi) -> Estimate:
+    """What the record says about a KPI; an estimate of no samples says why there is none."""
+    if kpi.statistic == "maximum":
+        return _maximum(record, kpi)
+    if kpi.statistic == "ratio":
+        return _ratio(record, kpi)
+    return _percentile(record, kpi)
+
+
+def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
+    units = [
+        Sample(unit.series.get(kpi.source) or Histogram(), unit.failed.get(kpi.source, 0))
+        for unit in record.units
+    ]
+    measured = any(unit.size for unit in units)
+    if measured and not kpi.zero_is_data and not any(unit.histogram.sum_us for unit in units):
+        return nothing("every sample is 0, its timers were frozen")
+    found = intervals.percentile(units, P, _unit_word(record.kind), wider=_in_real_time(record))
+    return found.scaled(1 / US_PER_MS)
+
+
+def _ratio(record: RunRecord, kpi: Kpi) -> Estimate:
+    units = [
+        Share(unit.counts.get(f"{kpi.source}.part", 0), unit.counts.get(f"{kpi.source}.total", 0))
+        for unit in record.units
+    ]
+    total = sum(unit.total for unit in units)
+    if total and record.count(f"{kpi.source}.unknown") == total:
+        return nothing(f"none of {total} samples told what it was")
+    if kpi.by_value:
+        return intervals.clopper_pearson(sum(unit.part for unit in units), total)
+    return intervals.ratio(units, _unit_word(record.kind), wider=_in_real_time(record))
+
+
+def _maximum(record: RunRecord, kpi: Kpi) -> Estimate:
+    """The largest of all units; the "interval" is simply the smallest and largest unit."""
+    seen = [unit.memory_max_bytes for unit in record.units if unit.memory_max_bytes is not None]
+    if not seen:
+        return nothing("nothing reported it")
+    ends = (float(min(seen)), float(max(seen))) if len(seen) > 1 else None
+    samples = max(record.count(kpi.source), len(seen))
+    found = Estimate(ends[1] if ends else float(seen[0]), ends, samples, 0, "largest of the run")
+    return found.scaled(1 / BYTES_PER_MIB)
+
+
+def _unit_word(kind: Kind) -> str:
+    return "replications" if kind == "simulated" else "blocks"
+
+
+def _in_real_time(record: RunRecord) -> bool:
+    return record.kind != "simulated"

@@ -1,0 +1,229 @@
+"""From a record to a verdict: each KPI its word, the run its word and its exit code.
+
+Nothing passes on no evidence. A KPI that was not measured is "no-data"; one whose interval crosses
+the target is "inconclusive" and says how much more would decide it. How a word is found, in order:
+
+1. nothing measured it: no-data;
+2. over 5 % of a latency's samples failed: its value is "none", and it is on alert;
+3. fewer than 90 samples of a percentile: inconclusive;
+4. the interval lies wholly on the good side of the target: pass;
+5. wholly on the bad side: alert if the value itself is beyond the alert limit, else missed;
+6. it crosses the target: inconclusive.
+
+Two KPIs are judged by the value alone. Memory is a maximum: what was seen was there, whatever was
+not. The error ratio has a target (0.001) so low that no short run could show it with confidence;
+a run with no more errors than allowed passes it, and it never stands for the latencies, which need
+their own samples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reports import wording
+from reports.intervals import MIN_SAMPLES, Estimate
+from reports.kpis import CATALOGUE, ERROR_RATIO, Basis, Kpi
+from reports.readings import read
+from reports.record import Kind, RunRecord
+
+Word = Literal[
+    "wrong input", "not valid", "alert", "missed", "no-data", "inconclusive", "pass"
+]  # fmt: skip
+
+CODES: dict[Word, int] = {
+    "wrong input": 23,
+    "not valid": 22,
+    "alert": 20,
+    "missed": 20,
+    "no-data": 21,
+    "inconclusive": 21,
+    "pass": 0,
+}
+"""Exit code of each word, the worst first."""
+
+_SEVERITY = {word: rank for rank, word in enumerate(CODES)}
+_DECIMALS = {"ratio": 6, "ms": 3, "MiB": 3}
+_HOPELESS = 100  # times the samples: beyond it, the value sits on its target
+
+
+@dataclass(frozen=True, slots=True)
+class KpiResult:
+    """One KPI of one run. Values are in ``unit``; ``interval`` is ``None`` where there is none.
+
+    ``counts`` tells whether the KPI has a say in the run's word, ``method`` how the interval was
+    found, ``advice`` what to do next (empty for a pass).
+    """
+
+    kpi: Kpi
+    value: float | None
+    interval: tuple[float, float] | None
+    target: float
+    alert: float
+    verdict: Word
+    samples: int
+    failed: int
+    basis: Basis
+    method: str
+    advice: str
+    counts: bool
+
+    @property
+    def name(self) -> str:
+        return self.kpi.name
+
+    @property
+    def title(self) -> str:
+        return self.kpi.title
+
+    @property
+    def unit(self) -> str:
+        return self.kpi.unit
+
+    def sentence(self) -> str:
+        """The value against its target, for example ``P95 71.2 ms against < 50 ms``."""
+        if self.verdict == "no-data":
+            return self.method
+        against = wording.limit(self.kpi.meets, self.target, self.unit)
+        value = wording.quantity(self.value, self.unit)
+        if self.value is None:
+            value += f" ({self.failed} of {self.samples} samples failed)"
+        elif self.verdict == "inconclusive":
+            value += f" {wording.interval(self.interval, self.unit)}".rstrip()
+        return f"{wording.statistic(self.kpi)} {value} against {against}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As the command line's ``--json`` has it; an interval without an upper end has null."""
+        digits = _DECIMALS[self.unit]
+        ends = [_finite(end, digits) for end in self.interval] if self.interval else None
+        return {
+            "name": self.name,
+            "value": _finite(self.value, digits),
+            "interval": ends,
+            "unit": self.unit,
+            "target": self.target,
+            "alert": self.alert,
+            "verdict": self.verdict,
+            "samples": self.samples,
+            "failed": self.failed,
+            "basis": self.basis,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one run: its worst word, the exit code of that, and every KPI's."""
+
+    scenario: str
+    kind: Kind
+    word: Word
+    code: int
+    kpis: tuple[KpiResult, ...]
+    last_line: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "scenario": self.scenario,
+            "kind": self.kind,
+            "verdict": self.word,
+            "kpis": [result.to_json() for result in self.kpis],
+        }
+
+
+def judge(record: RunRecord) -> Verdict:
+    """Judge a run by its own limits and the KPIs it requires (and the error ratio, always)."""
+    results = tuple(_judge_kpi(record, kpi) for kpi in CATALOGUE)
+    word, line = _conclude(record, results)
+    code = CODES[word]
+    return Verdict(record.scenario, record.kind, word, code, results, f"{code} {word} {line}")
+
+
+def worse(first: Verdict, second: Verdict) -> Verdict:
+    """The one with the worse word, in the order of exit codes 23, 22, 20, 21, 0."""
+    return min(first, second, key=lambda verdict: _SEVERITY[verdict.word])
+
+
+def _conclude(record: RunRecord, results: tuple[KpiResult, ...]) -> tuple[Word, str]:
+    """The run's word and what follows it on the last line."""
+    if record.invalid:
+        return "not valid", f"all KPIs: {'; '.join(record.invalid)}; mend it and run again"
+    counted = [result for result in results if result.counts]
+    if not counted:
+        return "no-data", "all KPIs: there were no requests; raise a rate or lengthen the window"
+    # Errors explain whatever else is wrong, so among equals they come first.
+    counted.sort(key=lambda result: (_SEVERITY[result.verdict], result.kpi is not ERROR_RATIO))
+    worst = counted[0]
+    if worst.verdict == "pass":
+        return "pass", f"all {len(counted)} KPIs that count: targets met; nothing to do"
+    others = [result.name for result in counted[1:] if result.verdict == worst.verdict]
+    also = f" (also {', '.join(others)})" if others else ""
+    return worst.verdict, f"{worst.name}: {worst.sentence()}{also}; {worst.advice}"
+
+
+def _judge_kpi(record: RunRecord, kpi: Kpi) -> KpiResult:
+    target, alert = record.limits[kpi.name]
+    estimate = read(record, kpi)
+    word, advice = _word(kpi, estimate, target, alert, record.kind)
+    return KpiResult(
+        kpi,
+        estimate.value,
+        estimate.interval,
+        target,
+        alert,
+        word,
+        estimate.samples,
+        estimate.failed,
+        kpi.basis(record.kind),
+        estimate.method,
+        advice,
+        kpi.name in record.required or (kpi is ERROR_RATIO and estimate.samples > 0),
+    )
+
+
+def _word(
+    kpi: Kpi, estimate: Estimate, target: float, alert: float, kind: Kind
+) -> tuple[Word, str]:
+    """The word of one KPI by the rules at the head of this file, and what to do about it."""
+    value = estimate.value
+    if not estimate.samples:
+        return "no-data", kpi.needs
+    if value is None:
+        return "alert", kpi.look
+    failing: Word = "alert" if kpi.is_alert(value, alert) else "missed"
+    if kpi.by_value:
+        return ("pass", "") if kpi.is_met(value, target) else (failing, kpi.look)
+    if kpi.statistic == "percentile" and estimate.samples < MIN_SAMPLES:
+        more = MIN_SAMPLES - estimate.samples
+        return "inconclusive", f"at least {more} more samples: a longer window or a higher rate"
+    assert estimate.interval is not None  # every ratio and percentile with a value has one
+    ends = {kpi.is_met(end, target) for end in estimate.interval}
+    if ends == {True}:
+        return "pass", ""
+    if ends == {False}:
+        return failing, kpi.look
+    return "inconclusive", _more(value, estimate.interval, target, estimate, kind)
+
+
+def _more(
+    value: float, ends: tuple[float, float], target: float, estimate: Estimate, kind: Kind
+) -> str:
+    """How much more would decide: an interval shrinks with the square root of what it rests on."""
+    if math.isinf(ends[1]):
+        return "more samples or fewer failures: the interval has no upper end"
+    half, distance = abs(ends[target > value] - value), abs(target - value)
+    if half > distance * math.sqrt(_HOPELESS):
+        return f"it sits on its target: over {_HOPELESS} times the samples would be needed"
+    factor = (half / distance) ** 2
+    if kind == "simulated" and estimate.repeats > 1:
+        total = max(math.ceil(estimate.repeats * factor), estimate.repeats + 1)
+        more = total - estimate.repeats
+        return f"about {more} more replications would decide (--replications {total})"
+    more = max(math.ceil(estimate.samples * (factor - 1)), 1)
+    return (
+        f"about {more:,} more samples would decide: a window {max(factor, 1.1):.2g} times as long"
+    )
+
+
+def _finite(value: float | None, digits: int) -> float | None:
+    return None if value is None or math.isinf(value) else round(value, digits)

@@ -1,0 +1,20 @@
+"""The stack's settings as a scenario states them."""
+
+from __future__ import annotations
+
+from reference_impl.config import StackConfig
+from scenarios.schema import Scenario
+
+
+def stack_config(scenario: Scenario) -> StackConfig:
+    """How each isolate's caches and attribution are set up in this scenario."""
+    return StackConfig(
+        l1_ttl_s=scenario.l1.ttl_s,
+        l1_max_bytes=round(scenario.l1.max_mib * 1024 * 1024),
+        l1_max_entries=scenario.l1.max_entries,
+        kv_expiration_ttl_s=scenario.kv.expiration_ttl_s,
+        kv_negative_ttl_s=scenario.kv.negative_ttl_s,
+        kv_cache_ttl_s=scenario.kv.cache_ttl_s,
+        kv_write_spacing_us=round(1_000_000 / scenario.kv.writes_per_key_per_s),
+        attribution_models=scenario.attribution_models,
+    )

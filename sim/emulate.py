@@ -1,0 +1,121 @@
+"""The same world in real time, behind HTTP: what ``edgekpi serve --emulate`` runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
+from reference_impl.adapters.embedded import process_rss_bytes
+from reference_impl.http import Call, Origin, read_json
+from reference_impl.messages import Context, Evidence, Response
+from reference_impl.profiler import LatencyProfiler
+from reference_impl.worker import Worker
+from scenarios.plan import Plan
+from scenarios.schema import Scenario
+from sim.prepare import Prepared
+from sim.steady import fill_caches
+from sim.world import World
+
+UNPLANNED = 2**40
+"""Requests that name no number are numbered from here, apart from every plan."""
+
+MAX_ZERO_IN_US = 60_000_000
+MAX_SEED = 2**63 - 1
+
+
+class EmulatedDeployment:
+    """One modelled world at a time; use inside a running event loop.
+
+    It starts with the scenario's own seed, and anew whenever a load test asks for it, so that a
+    run meets the same tables, caches and delays as a replication of the simulation.
+    """
+
+    def __init__(self, scenario: Scenario, prepared: Prepared) -> None:
+        self._scenario = scenario
+        self._prepared = prepared
+        self._runtime = AsyncioRuntime()
+        self._unplanned = itertools.count(UNPLANNED)
+        self.start(scenario.seed, 0)
+
+    def start(self, seed: int, zero_in_us: int) -> None:
+        """A new world under ``seed`` whose time 0 lies ``zero_in_us`` from now."""
+        scenario = self._scenario
+        self.profiler = LatencyProfiler()
+        engine = self._prepared.clone_engine()
+        self._world = World(self._runtime, scenario, seed, engine, _Observer(self.profiler))
+        self._nodes = {node.name: node for node in self._world.nodes}
+        if scenario.measure.start == "steady":
+            rates = Plan(scenario, seed, len(self._prepared.population.conversions)).rates_per_s()
+            zero_us = self._runtime.now_us() + zero_in_us
+            wall_us = self._runtime.wall_us() + zero_in_us
+            fill_caches(self._world, scenario, rates, seed, self._prepared, zero_us, wall_us)
+
+    def routes(self) -> list[Route]:
+        """What only an emulation answers; every one needs the token."""
+        return [Route("/api/emulation/start", self._start, methods=["POST"])]
+
+    async def invoke(self, call: Call, origin: Origin) -> tuple[Response, Evidence]:
+        """Run ``call`` as the request of the plan that ``origin`` names.
+
+        CPU time is what the stack's own steps took in this process; the modelled CPU time has
+        passed besides, in the place of what a Worker would have taken.
+        """
+
+        async def metered(worker: Worker, ctx: Context) -> Response:
+            response, ctx.evidence.cpu_us = await measure_cpu(call(worker, ctx))
+            return response
+
+        number = next(self._unplanned) if origin.number is None else origin.number
+        node = self._nodes.get(origin.node or "", self._world.nodes[0])
+        started_us = self._runtime.now_us()
+        response, evidence = await self._world.serve(number, node, metered)
+        duration_us = self._runtime.now_us() - started_us
+        self.profiler.request(response.route, response.status, duration_us, evidence)
+        return response, evidence
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Memory of the fullest isolate as accounted, the process, and the world's own counts."""
+        return {
+            "memory_max_bytes": self._world.memory_max_bytes(),
+            "process_rss_bytes": process_rss_bytes(),
+            "counts": self._world.counts(),
+        }
+
+    def wall_us(self) -> int:
+        """The time of day."""
+        return self._runtime.wall_us()
+
+    async def _start(self, request: Request) -> JSONResponse:
+        body = await read_json(request)
+        seed, zero_in_us = _whole(body, "seed", MAX_SEED), _whole(body, "zero_in_us", MAX_ZERO_IN_US)
+        before_us = self._runtime.now_us()
+        self.start(seed, zero_in_us)
+        spent_us = self._runtime.now_us() - before_us
+        return JSONResponse({"success": True, "zero_in_us": zero_in_us - spent_us})
+
+
+class _Observer:
+    """Hands to the profiler what no answer can carry."""
+
+    def __init__(self, profiler: LatencyProfiler) -> None:
+        self._profiler = profiler
+
+    def batch(self, _start_us: int, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
+        self._profiler.batch(handling_us, evidence, failed=failed)
+
+    def stored(self, accepted_us: int, stored_us: int) -> None:
+        self._profiler.stored(stored_us - accepted_us)
+
+
+def _whole(body: Any, name: str, most: int) -> int:
+    value = body.get(name) if isinstance(body, dict) else None
+    if type(value) is not int or not 0 <= value <= most:
+        raise HTTPException(400, f"{name}: expected a whole number from 0 to {most}")
+    return value

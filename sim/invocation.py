@@ -1,0 +1,57 @@
+"""One invocation of a Worker in the modelled world: its place, its draws, its own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from reference_impl.messages import Evidence
+from reference_impl.ports import D1Database, KVNamespace, Queue, Runtime
+from sim.draws import Draws
+
+if TYPE_CHECKING:
+    from sim.world import EdgeNode
+
+MAX_DEBT_US = 10_000
+"""The most overshoot of a sleep that the next one makes up for. A longer one is a stall of this
+machine, which the measurement is meant to show."""
+
+
+class Invocation:
+    """The Worker's context (``env`` and ``ctx``) in the world.
+
+    A real sleep ends late by up to a millisecond or so. The overshoot is carried as a debt that
+    the next sleep is shortened by; in virtual time it is always zero.
+    """
+
+    __slots__ = ("_debt_us", "_runtime", "d1", "d1_uses", "draws", "evidence", "kv", "kv_reads",
+                 "kv_writes", "node", "number", "queue")  # fmt: skip
+
+    kv: KVNamespace
+    d1: D1Database
+    queue: Queue
+
+    def __init__(self, runtime: Runtime, draws: Draws, number: int, node: EdgeNode) -> None:
+        self._runtime = runtime
+        self._debt_us = 0
+        self.draws = draws
+        self.number = number
+        self.node = node
+        self.evidence = Evidence()
+        self.kv_reads = 0
+        self.kv_writes = 0
+        self.d1_uses = 0
+
+    def now_us(self) -> int:
+        """Now, as it would be had no sleep of this invocation ended late."""
+        return self._runtime.now_us() - self._debt_us
+
+    async def sleep(self, us: int) -> None:
+        """Let ``us`` of modelled time pass."""
+        due_us = self._runtime.now_us() - self._debt_us + us
+        await self._runtime.sleep_until(due_us)
+        self._debt_us = min(self._runtime.now_us() - due_us, MAX_DEBT_US)
+
+    def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let ``work`` go on after the answer."""
+        self._runtime.spawn(work)

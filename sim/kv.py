@@ -1,0 +1,176 @@
+"""Workers KV in the world: a central store, and at each node a copy that may be old.
+
+A write is visible in its own node when it is acknowledged, and elsewhere once a node's copy has
+outlived the reader's ``cacheTtl``. Misses are copied like values. Entries carry the instant from
+which they count, so that propagation needs no event.
+https://developers.cloudflare.com/kv/concepts/how-kv-works/
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from reference_impl.adapters.kv_rules import check_cache_ttl, check_key, check_put, page_of
+from reference_impl.ports import KVError, KVList, Runtime
+from sim.invocation import Invocation
+
+NEVER_US = 2**62
+DEFAULT_CACHE_TTL_S = 60
+
+
+class Version(NamedTuple):
+    """One written state of a key: ``text`` is ``None`` for a deletion."""
+
+    text: str | None
+    metadata: Any
+    expires_us: int
+
+
+GONE = Version(None, None, NEVER_US)
+
+
+class _Written(NamedTuple):
+    """The newest version of a key, from when on other nodes see it, and the one before."""
+
+    version: Version
+    visible_us: int
+    before: Version
+
+
+class _Copy(NamedTuple):
+    """What a node holds of a key, and since when."""
+
+    version: Version
+    fetched_us: int
+
+
+class KVStore:
+    """The central store of one namespace."""
+
+    def __init__(self, runtime: Runtime, propagation_us: int, write_spacing_us: int) -> None:
+        self._runtime = runtime
+        self._propagation_us = propagation_us
+        self._write_spacing_us = write_spacing_us
+        self._written: dict[str, _Written] = {}
+        self._last_write_us: dict[str, int] = {}
+        self.writes = 0
+        self.writes_refused = 0
+
+    def read(self, key: str) -> Version:
+        """What the central store answers a node that asks now."""
+        written = self._written.get(key)
+        if written is None:
+            return GONE
+        now_us = self._runtime.now_us()
+        version = written.version if now_us >= written.visible_us else written.before
+        return version if now_us < version.expires_us else GONE
+
+    def write(self, key: str, version: Version, *, visible_us: int | None = None) -> None:
+        """Make ``version`` the newest state; others see it after the propagation delay."""
+        if visible_us is None:
+            visible_us = self._runtime.now_us() + self._propagation_us
+        self._written[key] = _Written(version, visible_us, self.read(key))
+
+    def claim_write(self, key: str) -> bool:
+        """Whether ``key`` may be written now: the service takes one write a second of a key."""
+        now_us = self._runtime.now_us()
+        last_us = self._last_write_us.get(key)
+        if last_us is not None and now_us - last_us < self._write_spacing_us:
+            self.writes_refused += 1
+            return False
+        self._last_write_us[key] = now_us
+        self.writes += 1
+        return True
+
+    def names(self) -> list[str]:
+        """Every key that has a value now."""
+        return [key for key in self._written if self.read(key).text is not None]
+
+
+class KVNodeCache:
+    """The copies that one edge node holds."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._copies: dict[str, _Copy] = {}
+
+    def fresh(self, key: str, cache_ttl_us: int) -> Version | None:
+        """The node's copy if it is young enough for this reader; ``None`` sends it onwards."""
+        copy = self._copies.get(key)
+        now_us = self._runtime.now_us()
+        if copy is None or now_us >= copy.fetched_us + cache_ttl_us:
+            return None
+        return copy.version if now_us < copy.version.expires_us else None
+
+    def keep(self, key: str, version: Version, fetched_us: int) -> None:
+        """Hold a copy that was fetched (or written here) at ``fetched_us``."""
+        self._copies[key] = _Copy(version, fetched_us)
+
+
+class KVBinding:
+    """The KV binding of one invocation: the store's answers, after the delays of its place."""
+
+    __slots__ = ("_cache", "_inv", "_store")
+
+    def __init__(self, inv: Invocation, store: KVStore, cache: KVNodeCache) -> None:
+        self._inv = inv
+        self._store = store
+        self._cache = cache
+
+    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None:
+        """The value this node sees under ``key``."""
+        return (await self.get_with_metadata(key, cache_ttl=cache_ttl))[0]
+
+    async def get_with_metadata(
+        self, key: str, *, cache_ttl: int | None = None
+    ) -> tuple[str | None, Any]:
+        """The value and metadata this node sees, from its own copy or from the central store."""
+        check_key(key, "GET")
+        check_cache_ttl(cache_ttl)
+        inv = self._inv
+        use, inv.kv_reads = inv.kv_reads, inv.kv_reads + 1
+        version = self._cache.fresh(key, (cache_ttl or DEFAULT_CACHE_TTL_S) * 1_000_000)
+        if version is not None:
+            await inv.sleep(inv.draws.kv_read_node.us(inv.number, use))
+        else:
+            await inv.sleep(inv.draws.kv_read_central.us(inv.number, use))
+            version = self._store.read(key)
+            self._cache.keep(key, version, inv.now_us())
+        return version.text, version.metadata
+
+    async def put(
+        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
+    ) -> None:
+        """Write ``value``.
+
+        Raises:
+            KVError: 400, 413 or 414 for what KV never takes, 429 for a second write in a second.
+        """
+        check_put(key, value, expiration_ttl)
+        life_us = NEVER_US if expiration_ttl is None else expiration_ttl * 1_000_000
+        expires_us = min(self._inv.now_us() + life_us, NEVER_US)
+        await self._write(key, Version(value, metadata, expires_us))
+
+    async def delete(self, key: str) -> None:
+        """Write that there is nothing; the same rate and the same delay as a value."""
+        check_key(key, "DELETE")
+        await self._write(key, GONE)
+
+    async def list(
+        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> KVList:
+        """One page of the keys in the central store."""
+        inv = self._inv
+        use, inv.kv_reads = inv.kv_reads, inv.kv_reads + 1
+        await inv.sleep(inv.draws.kv_read_central.us(inv.number, use))
+        return page_of(self._store.names(), prefix, limit, cursor)
+
+    async def _write(self, key: str, version: Version) -> None:
+        inv = self._inv
+        use, inv.kv_writes = inv.kv_writes, inv.kv_writes + 1
+        accepted = self._store.claim_write(key)
+        await inv.sleep(inv.draws.kv_write.us(inv.number, use))
+        if not accepted:
+            raise KVError("KV PUT failed: 429 Too Many Requests", 429)
+        self._store.write(key, version)
+        self._cache.keep(key, version, inv.now_us())

@@ -1,0 +1,173 @@
+"""A scenario in virtual time: independent replications, each a world of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import apsw
+
+from reference_impl.messages import Evidence, Response
+from reference_impl.worker import ATTRIBUTION, TRACKING
+from reports.record import RunRecord, Unit
+from reports.recorder import Recorder
+from reports.samples import FAILED, Samples
+from scenarios.plan import TRACKING as TRACKS
+from scenarios.plan import Chunk, Plan
+from scenarios.record import new_record, versions
+from scenarios.requests import event_of, layers_of
+from scenarios.schema import Scenario
+from sim.bridge import START_WALL_US, SimRuntime
+from sim.prepare import Prepared, prepare
+from sim.steady import fill_caches
+from sim.world import Call, World
+
+PACKAGES = ("edgekpi", "simpy", "numpy", "apsw", "hdrhistogram")
+"""What may change a simulated number, so its version goes into the record."""
+
+EXPECTED = {ATTRIBUTION: 200, TRACKING: 202}
+
+Progress = Callable[[int], None]
+"""Told how many more requests have been planned so far."""
+
+
+class Simulated(NamedTuple):
+    """A record, and the requests of its first replication one by one."""
+
+    record: RunRecord
+    samples: Samples
+
+
+def simulate(
+    scenario: Scenario, seed: int, replications: int, progress: Progress = lambda _count: None
+) -> Simulated:
+    """Run ``replications`` with the seeds ``seed``, ``seed + 1``, ... and record them."""
+    prepared = prepare(scenario)
+    samples = Samples()
+    units: list[Unit] = []
+    for index in range(replications):
+        kept = samples if index == 0 else None
+        replication = Replication(scenario, seed + index, prepared, kept, progress)
+        units.append(replication.run())
+    record = new_record(scenario, "simulated", seed, replication.window, units)
+    record.provenance = {
+        **versions(PACKAGES),
+        "sqlite": apsw.sqlite_lib_version(),
+        "replications": replications,
+    }
+    return Simulated(record, samples)
+
+
+class Replication:
+    """One run of the plan under one seed, from an empty or a steady start."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        prepared: Prepared,
+        samples: Samples | None = None,
+        progress: Progress = lambda _count: None,
+    ) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._conversions = prepared.population.conversions
+        self._samples = samples
+        self._progress = progress
+        self._plan = Plan(scenario, seed, len(self._conversions))
+        self._timeout_us = round(scenario.client.timeout_s * 1_000_000)
+        self._recorder = Recorder(self._plan.window, cache_types=scenario.kpis.cache_types)
+        self._runtime = SimRuntime()
+        self.window = self._plan.window
+        self.world = World(
+            self._runtime, scenario, seed, prepared.clone_engine(), _Observer(self._recorder)
+        )
+        if scenario.measure.start == "steady":
+            rates = self._plan.rates_per_s()
+            fill_caches(self.world, scenario, rates, seed, prepared, 0, START_WALL_US)
+
+    def run(self) -> Unit:
+        """Offer the whole plan, let what is under way finish within the time-out, and count.
+
+        What is not finished then is cancelled and counted as failed.
+        """
+        self._runtime.spawn(self._offer())
+        self._runtime.run(self._plan.horizon_us + self._timeout_us)
+        self._runtime.shutdown()
+        self._recorder.memory(self.world.memory_max_bytes())
+        (unit,) = self._recorder.finish()
+        unit.counts.update(self.world.counts())
+        return unit
+
+    async def _offer(self) -> None:
+        """Start every request when it reaches its node; a chunk is laid out when it begins."""
+        for chunk in self._plan:
+            await self._runtime.sleep_until(int(chunk.intended_us[0]))
+            for number, intended_us, is_event, key, attributed, node in _rows(chunk):
+                up_us, down_us = self.world.network_us(number)
+                if is_event:
+                    route, call = TRACKING, self._event(number, intended_us, key, attributed)
+                else:
+                    route, call = ATTRIBUTION, self._look_up(key)
+                request = self._request(number, intended_us, down_us, node, route, call)
+                self._runtime.spawn(request, at_us=intended_us + up_us)
+            self._progress(len(chunk))
+
+    async def _request(
+        self, number: int, intended_us: int, down_us: int, node: int, route: str, call: Call[Response]
+    ) -> None:
+        """One request from its arrival at the node; its end is known before the way back is over,
+        and no event is spent on waiting for it."""
+        evidence = Evidence()
+        failure: str | None = "unfinished"
+        end_us = intended_us
+        try:
+            response, evidence = await self.world.invoke(number, self.world.nodes[node], call)
+            end_us = self._runtime.now_us() + down_us
+            failure = self._failure(response, end_us - intended_us)
+        finally:
+            self._recorder.request(route, intended_us, intended_us, end_us, failure, evidence)
+            if self._samples is not None:
+                latency_us = FAILED if failure else end_us - intended_us
+                self._samples.add(number, route, latency_us, layers_of(evidence))
+
+    def _failure(self, response: Response, latency_us: int) -> str | None:
+        if latency_us > self._timeout_us:
+            return "timeout"
+        if response.status != EXPECTED[response.route]:
+            return f"status {response.status}"
+        return None
+
+    def _look_up(self, key: int) -> Call[Response]:
+        conversion_id = self._conversions[key].conversion_id
+        model = self._scenario.workload.attribution.model
+        return lambda worker, ctx: worker.attribution(ctx, conversion_id, model)
+
+    def _event(self, number: int, intended_us: int, key: int, attributed: bool) -> Call[Response]:
+        wall_us = START_WALL_US + intended_us
+        event = event_of(self._conversions, str(self._seed), number, key, attributed, wall_us)
+        return lambda worker, ctx: worker.track(ctx, event)
+
+
+class _Observer:
+    """Hands to the recorder what no answer can carry."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def batch(self, start_us: int, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
+        self._recorder.batch(start_us, handling_us, failed)
+        for call in evidence.d1:
+            self._recorder.consumer_d1(start_us, call)
+
+    def stored(self, accepted_us: int, stored_us: int) -> None:
+        self._recorder.stored(accepted_us, stored_us)
+
+
+def _rows(chunk: Chunk) -> Iterator[tuple[int, int, bool, int, bool, int]]:
+    """Number, intended start, whether it is an event, key, attributed, node of each request."""
+    numbers = range(chunk.first, chunk.first + len(chunk))
+    events = (chunk.route == TRACKS).tolist()
+    columns = (chunk.intended_us, chunk.key, chunk.attributed, chunk.node)
+    intended, key, attributed, node = (column.tolist() for column in columns)
+    return zip(numbers, intended, events, key, attributed, node, strict=True)

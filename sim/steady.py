@@ -1,0 +1,125 @@
+"""The caches at time 0, as a long run would have left them.
+
+A KV entry lives T seconds from its last write; it is written by the first look-up that misses it
+(rate lambda) and by every touch (rate mu). By renewal, with B = (exp(mu T) - 1) / mu the mean time
+it stays once written (B = T without touches), it is present with probability
+B (lambda + mu) / (1 + B (lambda + mu)), and the time since its last write has a density
+proportional to exp(-mu a) on [0, T]: uniform without touches. A node's copy and an L1 entry are
+the same with their own lives and the rates of reads that reach them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference_impl.keys import cache_key
+from reference_impl.worker import ATTRIBUTION
+from scenarios.schema import Scenario
+from scenarios.streams import stream
+from sim.edge import EdgeNode
+from sim.kv import Version
+from sim.prepare import Prepared
+from sim.world import World
+
+US = 1_000_000
+Floats = NDArray[np.float64]
+
+
+class Ages(NamedTuple):
+    """Which entries are present, and for how many seconds they have been."""
+
+    present: NDArray[np.bool_]
+    age_s: Floats
+
+
+def renewal(rates: Floats, life_s: float, writes: float, draws: np.random.Generator) -> Ages:
+    """Presence and age of entries that live ``life_s``, fetched at ``rates`` and written anew at
+    the rate ``writes`` each (both a second)."""
+    stay_s = np.expm1(writes * life_s) / writes if writes > 0 else life_s
+    births = stay_s * (rates + writes)
+    present = draws.random(len(rates)) < births / (1 + births)
+    share = draws.random(len(rates))
+    if writes > 0:
+        age_s = -np.log1p(share * np.expm1(-writes * life_s)) / writes
+    else:
+        age_s = share * life_s
+    return Ages(present, age_s)
+
+
+def fill_caches(
+    world: World,
+    scenario: Scenario,
+    rates: Floats,
+    seed: int,
+    prepared: Prepared,
+    zero_us: int,
+    wall_us: int,
+) -> None:
+    """Put into KV, node copies and L1 what they would hold at ``zero_us`` on the runtime's clock.
+
+    ``rates`` are the look-ups a second of each conversion over all nodes (``Plan.rates_per_s``),
+    ``wall_us`` is the time of day at that instant.
+    """
+    touches = scenario.workload.tracking.rate_per_s * scenario.workload.tracking.attributed_share
+    life_s = scenario.kv.expiration_ttl_s[ATTRIBUTION]
+    kv = renewal(rates, life_s, touches / len(rates), stream(seed, "steady.kv", 0))
+    filler = _Filler(scenario, prepared, kv, zero_us, wall_us)
+    filler.fill_store(world)
+    for index, node in enumerate(world.nodes):
+        filler.fill_node(node, rates * scenario.edge.nodes[index].share, seed, index)
+
+
+class _Filler:
+    def __init__(
+        self, scenario: Scenario, prepared: Prepared, kv: Ages, zero_us: int, wall_us: int
+    ) -> None:
+        model = scenario.workload.attribution.model
+        conversions = prepared.population.conversions
+        self._keys = [cache_key(ATTRIBUTION, c.conversion_id, model) for c in conversions]
+        self._answers = prepared.answers
+        self._kv = kv
+        self._zero_us = zero_us
+        self._copy_s = scenario.kv.cache_ttl_s
+        self._l1_s = scenario.l1.ttl_s
+        rest_us = np.rint((scenario.kv.expiration_ttl_s[ATTRIBUTION] - kv.age_s) * US)
+        self._rest_us = rest_us.astype(np.int64)
+        self._versions = {
+            i: Version(self._answers[i], {"e": wall_us + rest}, zero_us + rest)
+            for i, rest in zip(*self._chosen(kv.present, self._rest_us), strict=True)
+        }
+
+    def fill_store(self, world: World) -> None:
+        for i, version in self._versions.items():
+            world.kv.write(self._keys[i], version, visible_us=self._zero_us)
+
+    def fill_node(self, node: EdgeNode, rates: Floats, seed: int, index: int) -> None:
+        """Copies of the node and L1 of its isolates, over which its requests spread evenly.
+
+        No copy is older than the entry it came from: it was made new when that was written.
+        """
+        each = rates / len(node.isolates)
+        reads = len(node.isolates) * each / (1 + each * self._l1_s)
+        copies = renewal(reads, self._copy_s, 0.0, stream(seed, "steady.node", index))
+        self._keep_copies(node, copies)
+        for number, isolate in enumerate(node.isolates):
+            draws = stream(seed, f"steady.l1.{index}", number)
+            held = renewal(each, self._l1_s, 0.0, draws)
+            left_s = self._l1_s - np.minimum(held.age_s, self._kv.age_s)
+            left_us = np.minimum(np.rint(left_s * US).astype(np.int64), self._rest_us)
+            chosen = held.present & self._kv.present & (left_us > 0)
+            for i, left in zip(*self._chosen(chosen, left_us), strict=True):
+                isolate.worker.cache.l1.set(self._keys[i], self._answers[i], self._zero_us + left)
+
+    def _keep_copies(self, node: EdgeNode, copies: Ages) -> None:
+        age_us = np.rint(np.minimum(copies.age_s, self._kv.age_s) * US).astype(np.int64)
+        chosen = copies.present & self._kv.present
+        for i, age in zip(*self._chosen(chosen, age_us), strict=True):
+            node.kv_cache.keep(self._keys[i], self._versions[i], self._zero_us - age)
+
+    @staticmethod
+    def _chosen(mask: NDArray[np.bool_], values: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+        """The indexes where ``mask`` holds, and ``values`` there."""
+        return np.flatnonzero(mask).tolist(), values[mask].tolist()

@@ -1,0 +1,104 @@
+"""A server to be load-tested: answers like ours at once, or misbehaves in one way.
+
+``python fake_server.py [MODE]`` prints its port and serves 127.0.0.1 until it is killed. MODE is
+``ok``, ``errors`` (every answer is a 500), ``die`` (exits in the middle of its 200th request),
+``freeze`` (stands still once for 0.5 s) or ``stall`` (takes requests and never answers).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from reference_impl.hdr import Histogram
+
+EVIDENCE = (
+    b"Cache-Status: L1; hit; detail=attribution\r\nServer-Timing: d1;dur=3.5, cpu;dur=1.2\r\n"
+)
+REASONS = {200: b"OK", 202: b"Accepted", 404: b"Not Found", 500: b"Internal Server Error"}
+
+
+class Fake:
+    """Counts what it gets; ``GET /seen`` tells."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.requests = 0
+        self.connections = 0
+        self.events: list[Any] = []
+        self.heads: list[str] = []
+        self.handling = Histogram()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(_length(head))
+                writer.write(await self.answer(head.decode("ascii"), body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def answer(self, head: str, body: bytes) -> bytes:
+        method, path, _ = head.split(" ", 2)
+        if path == "/seen":
+            seen = {"heads": self.heads, "events": self.events, "connections": self.connections}
+            return _response(200, json.dumps(seen).encode())
+        if path == "/api/performance/stats":
+            return _response(200, self.statistics())
+        if path == "/api/emulation/start":
+            self.events.append(json.loads(body))
+            return _response(200, b"{}")
+        await self.misbehave()
+        self.heads.append(head)
+        self.handling.record(20_000)
+        if self.mode == "errors":
+            return _response(500, b"no")
+        if method == "POST":
+            self.events.append(json.loads(body))
+            return _response(202, b"{}")
+        return _response(200, b"{}")
+
+    async def misbehave(self) -> None:
+        self.requests += 1
+        if self.mode == "die" and self.requests == 200:
+            os._exit(9)
+        if self.mode == "freeze" and self.requests == 300:
+            time.sleep(0.5)
+        if self.mode == "stall":
+            await asyncio.Event().wait()
+
+    def statistics(self) -> bytes:
+        histogram = self.handling.to_json()
+        data = {
+            "cumulative": {"queue.handling": histogram},
+            "failed": {"queue.handling": 0},
+            "memory_max_bytes": 30 * 2**20,
+            "process_rss_bytes": 70 * 2**20,
+        }
+        return json.dumps({"success": True, "data": data}).encode()
+
+
+def _length(head: bytes) -> int:
+    lines = head.lower().split(b"\r\n")
+    return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+
+
+def _response(status: int, body: bytes) -> bytes:
+    head = b"HTTP/1.1 %d %s\r\nContent-Length: %d\r\n" % (status, REASONS[status], len(body))
+    return head + EVIDENCE + b"\r\n" + body
+
+
+async def main(mode: str) -> None:
+    server = await asyncio.start_server(Fake(mode).serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "ok"))
