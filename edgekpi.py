@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -98,7 +99,8 @@ def serve(options: argparse.Namespace) -> int:
             "memory cannot be measured",
             file=sys.stderr,
         )
-    serve_app(make_app, listening)
+    with suppress(KeyboardInterrupt):  # the usual way to end it
+        serve_app(make_app, listening)
     return 0
 
 

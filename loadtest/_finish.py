@@ -5,18 +5,15 @@ A run has no verdict until all of this has been done; until then its exit code i
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports.html import write_report
-from reports.kpis import DEFAULT_LIMITS
 from reports.record import RunRecord
 from reports.verdict import Verdict, judge
+from scenarios.record import new_record, versions
 
 if TYPE_CHECKING:
     from loadtest._run import Run
@@ -52,24 +49,14 @@ def finish(run: Run) -> Result:
 
 def record_of(run: Run) -> RunRecord:
     """What ``run`` has seen, and why it is not valid if it is not."""
-    setup, scenario = run.setup, run.setup.scenario
-    settings = scenario.model_dump(mode="json")
-    limits = {name: (own.target, own.alert) for name, own in scenario.kpis.limits.items()}
-    return RunRecord(
-        kind=setup.kind,
-        scenario=scenario.name,
-        scenario_settings=settings,
-        scenario_sha256=_digest(settings),
-        seed=setup.seed,
-        window=run.plan.window,
-        units=run.recorder.finish(),
-        required=setup.required,
-        cache_types=list(scenario.kpis.cache_types),
-        limits=DEFAULT_LIMITS | limits,
-        provenance=_provenance(run),
-        invalid=run.invalid or invalidities(run),
-        notes=run.notes,
+    setup, units = run.setup, run.recorder.finish()
+    record = new_record(
+        setup.scenario, setup.kind, setup.seed, run.plan.window, units, setup.required
     )
+    record.provenance = _provenance(run)
+    record.invalid = run.invalid or invalidities(run)
+    record.notes = run.notes
+    return record
 
 
 def invalidities(run: Run) -> list[str]:
@@ -102,29 +89,19 @@ def invalidities(run: Run) -> list[str]:
     return reasons
 
 
-def _digest(settings: dict[str, Any]) -> str:
-    """SHA-256 of the effective scenario as JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
 def _provenance(run: Run) -> dict[str, str | int | float]:
     started = datetime.fromtimestamp(run.clock.wall_zero_us / 1e6, UTC)
     provenance: dict[str, str | int | float] = {
         "run_id": run.id,
         "host": run.setup.target.url,
         "started": started.isoformat(timespec="seconds"),
-        "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "requests_planned": run.dispatcher.planned,
         "requests_offered": run.dispatcher.offered,
         "requests_answered": run.answered,
         "generator_cpu_share": round(run.cpu_share, 3),
+        **versions(PACKAGES),
     }
-    for package in PACKAGES:
-        try:
-            provenance[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     for name, p in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
         if (lag_us := run.lag.percentile(p)) is not None:
             provenance[f"dispatch_lag_{name}_us"] = lag_us

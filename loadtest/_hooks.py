@@ -56,7 +56,7 @@ class LoadTest:
         environment.process_exit_code = NOT_VALID
         try:
             self._setup = prepare(environment.parsed_options, environment.host)
-            _take_over(environment.parsed_options, self._setup)
+            _hush(environment.parsed_options)
         except Refused as refusal:
             _say_refused(refusal)
             sys.exit(WRONG_INPUT)
@@ -104,18 +104,20 @@ class LoadTest:
         run.start(lambda: self._ended(run, environment))
 
     def _stop(self, reason: str) -> None:
-        if self._run is not None:
-            self._run.stop(reason)
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop(reason)
 
     def _ended(self, run: Run, environment: Any) -> None:
         """Runs last in the run's own greenlet, after its record is written or has failed to be."""
-        self._run = None
+        by_itself, self._run = self._run is run, None
         self.code = NOT_VALID if run.result is None else run.result.verdict.code
         if self._progress is not None:
             self._progress.kill()
         if not environment.parsed_options.headless:
             self._announce()
-        _end(environment)
+        if by_itself:  # else whoever ended it is ending the rest
+            _end(environment)
 
     def _announce(self) -> None:
         """Print the result of the last run, unless that has been done."""
@@ -139,9 +141,8 @@ class LoadTest:
             environment.runner.quit()
 
 
-def _take_over(options: Any, setup: Setup) -> None:
-    """Keep Locust from ending the run and from drowning its result."""
-    options.run_time = None  # its timer would cut the requests in flight; the plan has an end
+def _hush(options: Any) -> None:
+    """Keep Locust from drowning or contradicting the result."""
     options.only_summary = True
     # Locust rounds to two digits: 99.5 to 105 ms would be one number, right at our limit.
     locust.stats.bucket_response_time = _three_digits

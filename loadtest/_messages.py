@@ -8,13 +8,10 @@ from urllib.parse import quote
 
 from loadtest._dispatch import Arrival
 from loadtest._guard import Target
-from reference_impl.times import from_wall_us
 from scenarios.journeys import Population
 from scenarios.plan import TRACKING
+from scenarios.requests import event_of
 from scenarios.schema import Scenario
-
-CHANNELS = ("search", "social", "email", "display", "direct")
-"""Sources of the events that a load test makes up, in turn by request number."""
 
 
 class Message(NamedTuple):
@@ -28,11 +25,7 @@ class Message(NamedTuple):
 
 
 class Messages:
-    """Writes the requests of one run.
-
-    Every request carries the run, its number in the plan and its node; every event an
-    ``event_id`` and a ``utm_source`` that begin with ``edgekpi-``, so that it can be found again.
-    """
+    """Writes the requests of one run; each carries the run, its number in the plan and its node."""
 
     def __init__(
         self, scenario: Scenario, population: Population, target: Target, run_id: str
@@ -47,7 +40,9 @@ class Messages:
     def write(self, arrival: Arrival, wall_us: int) -> Message:
         """The request of ``arrival``, whose intended start lies at ``wall_us`` since 1970."""
         if arrival.route == TRACKING:
-            payload = self._bytes(arrival, "POST", "/track", self._event(arrival, wall_us))
+            number, key, attributed = arrival.number, arrival.key, arrival.attributed
+            event = event_of(self._conversions, self._run_id, number, key, attributed, wall_us)
+            payload = self._bytes(arrival, "POST", "/track", json.dumps(event).encode())
             return Message("tracking", 202, "POST", "/track", payload)
         conversion_id = quote(self._conversions[arrival.key].conversion_id, safe="")
         path = f"/api/attribution/{conversion_id}?model={self._model}"
@@ -62,21 +57,6 @@ class Messages:
         if method == "POST":
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return f"{head}\r\n".encode("ascii") + body
-
-    def _event(self, arrival: Arrival, wall_us: int) -> bytes:
-        event = {
-            "event_id": f"edgekpi-{self._run_id}-{arrival.number}",
-            "user_id": f"visitor-{arrival.key}",
-            "event_name": "touch",
-            "utm_source": f"edgekpi-{CHANNELS[arrival.number % len(CHANNELS)]}",
-            "utm_medium": "edgekpi",
-            "utm_campaign": f"edgekpi-{self._run_id}",
-            "event_timestamp": from_wall_us(wall_us),
-        }
-        if arrival.attributed:
-            conversion = self._conversions[arrival.key]
-            event |= {"user_id": conversion.user_id, "conversion_id": conversion.conversion_id}
-        return json.dumps(event).encode()
 
 
 def _headers(target: Target, run_id: str) -> list[tuple[str, str]]:

@@ -73,13 +73,18 @@ _DEFAULT_HELP = f"(default: the look-ups of {DEFAULT_SCENARIO})"
 
 
 def _check_after_parsing(parser: ArgumentParser) -> None:
-    """Refuse unusable options where they are read: later, Locust has forked or waits for a peer."""
+    """Refuse and take over options where they are read.
+
+    Later, Locust has forked or waits for a peer. Its run time becomes our window: its own timer
+    would cut the requests in flight, while the plan has an end.
+    """
     parse = parser.parse_args
 
     def parse_and_check(*args: Any, **kwargs: Any) -> Any:
         options = parse(*args, **kwargs)
         if problems := unusable(options):
-            parser.exit(23, "".join(f"edgekpi: {problem}\n" for problem in problems))
+            parser.exit(23, "".join(f"{problem}\n" for problem in problems))
+        options.window_s, options.run_time = options.run_time, None
         return options
 
     parser.parse_args = parse_and_check  # type: ignore[method-assign]
@@ -134,8 +139,8 @@ def _overrides(options: Namespace, target: Target) -> list[str]:
     """The user's overrides, between what the default scenario lacks and what the guard demands."""
     overrides = [] if options.scenario else list(READS_ONLY)
     overrides += options.overrides
-    if options.run_time is not None:
-        overrides.append(f"measure.window_s={options.run_time}")
+    if options.window_s is not None:
+        overrides.append(f"measure.window_s={options.window_s}")
     if target.is_foreign:
         overrides.append(NO_EVENTS)
     return overrides

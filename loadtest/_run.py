@@ -24,6 +24,7 @@ from reports.recorder import Recorder
 from reports.samples import FAILED, Samples
 from scenarios.journeys import load_population
 from scenarios.plan import Plan
+from scenarios.requests import layers_of
 
 BLOCKS = 10
 """The window is cut into so many blocks: they show how much the numbers vary within a run."""
@@ -142,9 +143,8 @@ class Run:
             message.route, arrival.intended_us, actual_us, end_us, failure, evidence
         )
         latency_us = end_us - arrival.intended_us
-        layers = "".join(lookup.layer[0].upper() for lookup in evidence.lookups)
         known_us = FAILED if failure else latency_us
-        self.samples.add(arrival.number, message.route, known_us, layers)
+        self.samples.add(arrival.number, message.route, known_us, layers_of(evidence))
         self.answered += answer is not None
         self.failed += failure is not None
         self.recorded += 1

@@ -46,21 +46,27 @@ class CacheManager:
         text = self.l1.get(key)
         layer = Layer.L1
         if text is None:
-            text, layer = await self._load_once(ctx, cache_type, key, fetch)
+            joining = key in self._loading
+            try:
+                text, layer = await self._load_once(ctx, cache_type, key, fetch)
+            except Exception:
+                missed = Layer.JOINED if joining else Layer.MISS
+                ctx.evidence.lookups.append(Lookup(cache_type, missed))
+                raise
         negative = text == NOT_THERE
         ctx.evidence.lookups.append(Lookup(cache_type, layer, negative))
         return None if negative else text
 
     async def refresh(self, ctx: Context, cache_type: str, key: str, text: str | None) -> None:
-        """Put a recomputed value (``None``: no longer there) into both layers.
+        """Put a recomputed value (``None``: no longer there) into KV and then into L1.
 
         Other isolates go on serving theirs until their L1 life ends, other nodes until their KV
-        copy does. Raises :class:`KVError` when KV refused the write.
+        copy does. Raises :class:`KVError` when KV refused the write; then L1 is as it was.
         """
         stored = NOT_THERE if text is None else text
         ttl_s = self._config.expiration_ttl_s(cache_type, negative=text is None)
-        self._keep(key, stored, self._runtime.wall_us() + ttl_s * 1_000_000)
-        await self.l2.refresh(ctx, key, stored, ttl_s)
+        expires_wall_us = await self.l2.refresh(ctx, key, stored, ttl_s)
+        self._keep(key, stored, expires_wall_us)
 
     async def invalidate(self, ctx: Context, keys: Sequence[str]) -> dict[str, Any]:
         """Delete ``keys`` from this isolate's L1 and from KV; what was done.
@@ -68,6 +74,7 @@ class CacheManager:
         Another isolate may serve its copy for ``l1_ttl_s`` more, and another node its copy of the
         KV entry for ``kv_cache_ttl_s`` on top: the bound is in the answer.
         """
+        keys = list(dict.fromkeys(keys))
         l1_deleted = sum(self.l1.delete(key) for key in keys)
         jobs = (self.l2.delete(ctx, key) for key in keys)
         deleted = await self._runtime.gather(jobs, limit=6)

@@ -14,7 +14,6 @@ from pydantic import (
     ValidationError,
 )
 
-from reference_impl.schema import JOURNEY_COLUMNS
 from reference_impl.times import parse
 
 
@@ -24,7 +23,10 @@ def _one_format(value: Any) -> str:
     raise ValueError("expected an ISO 8601 text or milliseconds since 1970")
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+MAX_NAME = 128
+"""Characters of an ID or an event's name (assumption; keeps rows and keys small)."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Label = Annotated[str, StringConstraints(max_length=256)] | None
 Time = Annotated[str, BeforeValidator(_one_format)]
 
@@ -56,10 +58,22 @@ class Event(BaseModel):
             return self.event_id
         return "sha256-" + hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
-    def row(self, created_at: str) -> tuple[Any, ...]:
-        """The values of :data:`JOURNEY_COLUMNS`."""
-        values = {**dict(self), "event_id": self.identity(), "created_at": created_at}
-        return tuple(values[column] for column in JOURNEY_COLUMNS)
+    def row(self, created_at: str) -> tuple[str | int | None, ...]:
+        """The values of :data:`schema.JOURNEY_COLUMNS`, in that order."""
+        return (
+            self.user_id,
+            self.identity(),
+            self.event_name,
+            self.utm_source,
+            self.utm_medium,
+            self.utm_campaign,
+            self.utm_term,
+            self.utm_content,
+            self.event_timestamp,
+            self.position,
+            self.conversion_id,
+            created_at,
+        )
 
 
 class InvalidEvent(ValueError):

@@ -26,7 +26,8 @@ MAX_MEMBERS = 10
 MAX_HEADER_CHARS = 8192
 """A longer header is not read at all: it did not come from a stack like this one."""
 
-_PART = re.compile(r'(?:[^",;]|"(?:[^"\\]|\\.)*")+|[,;]')
+_PART = re.compile(r'(?:[^",;]|"(?:[^"\\]|\\.)*+"?)+|[,;]')
+"""A quote that is never closed runs to the end: to look for an end from each would be quadratic."""
 
 
 def encode(evidence: Evidence) -> list[tuple[str, str]]:

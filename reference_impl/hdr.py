@@ -212,7 +212,8 @@ class Histogram:
             return
         first, last = int(used[0]), int(used[-1])
         self.min_us = max(_bounds(first)[0] if first > 1 else 0, whole.min_us)
-        self.max_us = whole.max_us if self.overflow else min(_bounds(last)[1], whole.max_us)
+        top = whole.max_us if self.overflow else min(_bounds(last)[1], TOP_US)
+        self.max_us = min(top, whole.max_us)
 
     def _check(self) -> None:
         """Raise ``ValueError`` unless the exact numbers and the counters tell the same story."""

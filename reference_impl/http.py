@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from starlette.applications import Starlette
@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 64 * 1024
 NUMBER_HEADER = "x-edgekpi-number"
 NODE_HEADER = "x-edgekpi-node"
 
-Call = Callable[[Worker, Context], Awaitable[Response]]
+Call = Callable[[Worker, Context], Coroutine[Any, Any, Response]]
 
 
 class Origin(NamedTuple):
@@ -59,10 +59,10 @@ def create_app(
     api = _Api(deployment, token)
     get, post = ["GET"], ["POST"]
     performance = "/api/performance/"
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/track", api.track, methods=post),
-            Route("/api/attribution/{conversion_id}", api.attribution, methods=get),
+            Route("/api/attribution/{conversion_id:path}", api.attribution, methods=get),
             Route(performance + "stats", api.protected(api.stats), methods=get),
             Route(performance + "cache-stats", api.protected(api.cache_stats), methods=get),
             Route(performance + "query-stats", api.protected(api.query_stats), methods=get),
@@ -76,6 +76,8 @@ def create_app(
         ],
         exception_handlers={HTTPException: _http_error},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Api:
@@ -89,7 +91,7 @@ class _Api:
         async def checked(request: Request) -> HttpResponse:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             expected = self._token
-            known = expected is not None and hmac.compare_digest(given.encode(), expected)
+            known = expected is not None and hmac.compare_digest(given.encode("latin-1"), expected)
             if not known or scheme.lower() != "bearer":
                 detail = (
                     "a bearer token is needed" if expected else "this server was given no token"

@@ -22,10 +22,15 @@ class L1Entry(NamedTuple):
 
 
 class L1Cache:
-    """Least recently used entries leave first; an entry is gone *at* its expiry, not after it."""
+    """Least recently used entries leave first; an entry is gone *at* its expiry, not after it.
+
+    ``size_bytes`` is what was held after the last write: it only grows by writing, and to sweep
+    out what has expired at every look would cost more than the look-up itself.
+    """
 
     def __init__(self, now_us: Callable[[], int], max_bytes: int, max_entries: int) -> None:
         self._max_entries = max_entries
+        self.size_bytes = 0
         self._entries: TLRUCache[str, L1Entry] = TLRUCache(
             maxsize=max_bytes,
             ttu=lambda _key, entry, _now: entry.expires_us,
@@ -46,6 +51,7 @@ class L1Cache:
         self._entries[key] = L1Entry(text, expires_us)
         while len(self._entries) > self._max_entries:
             self._entries.popitem()
+        self.size_bytes = int(self._entries.currsize)
 
     def delete(self, key: str) -> bool:
         """Forget ``key``; true when it was there."""
@@ -54,11 +60,6 @@ class L1Cache:
     def delete_prefix(self, prefix: str) -> int:
         """Forget every key that starts with ``prefix``; how many there were."""
         return sum(self.delete(key) for key in list(self._entries) if key.startswith(prefix))
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes held now, expired entries excluded."""
-        return int(self._entries.currsize)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -61,20 +61,25 @@ class L2Cache:
         except KVError:
             self.write_errors += 1
 
-    async def refresh(self, ctx: Context, key: str, text: str, ttl_s: int) -> None:
+    async def refresh(self, ctx: Context, key: str, text: str, ttl_s: int) -> int:
         """Write a recomputed value, waiting for the key's turn and out of another's way.
+
+        Answers the wall-clock instant at which KV will drop it.
 
         Raises:
             KVError: when KV refused every attempt; the old value may live until it expires.
         """
-        for attempt in range(1, PUT_ATTEMPTS + 1):
-            await self._runtime.sleep_until(self.next_put_us(key))
+        attempt = 1
+        while True:
+            while self._runtime.now_us() < (turn_us := self.next_put_us(key)):
+                await self._runtime.sleep_until(turn_us)
             try:
                 return await self._put(ctx, key, text, ttl_s)
             except KVError as error:
                 self.write_errors += 1
                 if error.status != 429 or attempt == PUT_ATTEMPTS:
                     raise
+            attempt += 1
 
     async def delete(self, ctx: Context, key: str) -> bool:
         """Delete ``key``; false when KV failed (then counted)."""
@@ -106,13 +111,14 @@ class L2Cache:
         last = self._last_put_us.get(key)
         return 0 if last is None else last + self._config.kv_write_spacing_us
 
-    async def _put(self, ctx: Context, key: str, text: str, ttl_s: int) -> None:
+    async def _put(self, ctx: Context, key: str, text: str, ttl_s: int) -> int:
         self._note_put(key)
         expires_wall_us = self._runtime.wall_us() + ttl_s * 1_000_000
         await ctx.kv.put(key, text, expiration_ttl=ttl_s, metadata={"e": expires_wall_us})
+        return expires_wall_us
 
     def _note_put(self, key: str) -> None:
-        """Remember this write; writes older than the spacing are forgotten, so memory is bounded."""
+        """Remember this write; those older than the spacing are forgotten, so memory is bounded."""
         now_us = self._runtime.now_us()
         self._last_put_us.pop(key, None)
         self._last_put_us[key] = now_us

@@ -32,7 +32,7 @@ HITS = frozenset({Layer.L1, Layer.KV})
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One CacheManager look-up: its cache type, who answered, whether the answer was "not there"."""
+    """One CacheManager look-up: its cache type, who answered, whether it was "not there"."""
 
     cache_type: str
     layer: Layer

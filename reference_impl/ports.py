@@ -202,7 +202,7 @@ class KVNamespace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class D1Result:
-    """The answer to one statement.
+    """The answer to one statement: rows by column name, and the bare values in ``raw``.
 
     ``meta`` holds at least ``duration`` (ms of SQL alone), ``changes``, ``last_row_id`` and
     ``rows_read``; ours adds ``vm_steps``, and ``wait_us`` and ``round_trip_us`` where a model
@@ -212,6 +212,7 @@ class D1Result:
     results: list[dict[str, Any]]
     success: bool = True
     meta: Mapping[str, Any] = field(default_factory=dict)
+    raw: Sequence[tuple[Any, ...]] = ()
 
 
 class D1Statement(Protocol):

@@ -19,12 +19,12 @@ PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 class LatencyProfiler:
-    """Histograms by name since the start: ``request.<route>``, ``d1.request``, ``queue.handling``."""
+    """Histograms by name since the start: ``request.<route>``, ``d1.request`` and so on."""
 
     def __init__(self) -> None:
         self._histograms: dict[str, Histogram] = {}
         self._failed: dict[str, int] = {}
-        self._lookups: dict[str, dict[str, int]] = {}
+        self._lookups: dict[str, dict[Layer, int]] = {}
         self._slow_queries = 0
 
     def request(self, route: str, status: int, duration_us: int, evidence: Evidence) -> None:
@@ -58,7 +58,7 @@ class LatencyProfiler:
         total = dict.fromkeys(Layer, 0)
         for layers in self._lookups.values():
             for layer, count in layers.items():
-                total[Layer(layer)] += count
+                total[layer] += count
         return {
             "by_type": {
                 name: _with_ratio(layers) for name, layers in sorted(self._lookups.items())

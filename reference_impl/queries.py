@@ -69,8 +69,8 @@ class QueryOptimizer:
         created_at = from_wall_us(self._runtime.wall_us())
         rows = [
             (conversion_id, model, index, touch.utm_source, credit.percent, credit.role, created_at)
-            for model, credits in credits_by_model.items()
-            for index, (touch, credit) in enumerate(zip(journey, credits, strict=True))
+            for model, shares in credits_by_model.items()
+            for index, (touch, credit) in enumerate(zip(journey, shares, strict=True))
         ]
         statements = [ctx.d1.prepare(_FORGET_ATTRIBUTION).bind(conversion_id)]
         for start in range(0, len(rows), _CREDIT_ROWS_MAX):

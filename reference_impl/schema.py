@@ -52,7 +52,9 @@ INDEXES: dict[str, str] = {
     "idx_user_journeys_event_name": "user_journeys(event_name, event_timestamp DESC)",
     "idx_attribution_model_conversion": "multi_touch_attribution(attribution_model, conversion_id)",
     "idx_attribution_source": "multi_touch_attribution(utm_source, attribution_model)",
-    "idx_channel_performance_model": "channel_performance(attribution_model, total_attribution DESC)",
+    "idx_channel_performance_model": (
+        "channel_performance(attribution_model, total_attribution DESC)"
+    ),
     "idx_channel_performance_updated": "channel_performance(last_updated DESC)",
 }
 """Every index of the specification; a scenario may drop some to see what that costs."""

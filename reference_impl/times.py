@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_MS = 253_402_300_799_999
+_DAY_MS = 86_400_000
+_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 
 def from_wall_us(wall_us: int) -> str:
-    """Microseconds since 1970 as ``YYYY-MM-DDTHH:MM:SS.mmmZ``, cut (not rounded) to milliseconds."""
-    moment = _EPOCH + timedelta(microseconds=wall_us)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    """Microseconds since 1970 as ``YYYY-MM-DDTHH:MM:SS.mmmZ``, cut, not rounded, to milliseconds."""
+    days, rest_ms = divmod(wall_us // 1000, _DAY_MS)
+    seconds, ms = divmod(rest_ms, 1000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{_date(days)}T{hour:02d}:{minute:02d}:{second:02d}.{ms:03d}Z"
 
 
 def parse(value: str | int) -> str:
@@ -25,6 +32,17 @@ def parse(value: str | int) -> str:
             raise ValueError("milliseconds since 1970 must lie between 0 and the year 9999")
         return from_wall_us(value * 1000)
     moment = datetime.fromisoformat(value)
+    if _CANONICAL.fullmatch(value):
+        return value
     if moment.tzinfo is None:
         raise ValueError("the time needs its zone, for example 2026-01-31T12:00:00.000Z")
-    return from_wall_us((moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1))
+    try:
+        return from_wall_us((moment - _EPOCH) // timedelta(microseconds=1))
+    except OverflowError:
+        raise ValueError("in UTC the time must lie in the years 1 to 9999") from None
+
+
+@lru_cache(maxsize=4)
+def _date(days: int) -> str:
+    """The calendar date so many days after 1970-01-01; nearly every call asks for today."""
+    return (_EPOCH + timedelta(days=days)).date().isoformat()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeGuard
 
 from reference_impl.attribution import MODELS, Credit, Touch
 from reference_impl.cache import CacheManager
 from reference_impl.config import StackConfig
-from reference_impl.events import Event, InvalidEvent, parse_event
-from reference_impl.keys import cache_key
+from reference_impl.events import MAX_NAME, Event, InvalidEvent, parse_event
+from reference_impl.keys import KV_MAX_KEY_BYTES, cache_key
 from reference_impl.messages import Context, Response
 from reference_impl.ports import D1Error, KVError, Latch, Message, QueueError, Runtime
 from reference_impl.queries import QueryOptimizer
@@ -27,7 +28,8 @@ class Worker:
         self._runtime = runtime
         self._config = config
         self._queries = QueryOptimizer(runtime)
-        self._refreshing: dict[str, Latch] = {}
+        self._waiting: dict[str, Latch] = {}
+        self._running: dict[str, Latch] = {}
         self.cache = CacheManager(runtime, config)
         self.sends_failed = 0
 
@@ -35,6 +37,8 @@ class Worker:
         """``GET /api/attribution/{conversion_id}?model=``: who is credited for a conversion."""
         if model not in MODELS:
             return problem(400, f"unknown model {model!r}; one of {', '.join(MODELS)}", ATTRIBUTION)
+        if not 1 <= len(conversion_id) <= MAX_NAME:
+            return problem(400, f"a conversion ID has 1 to {MAX_NAME} characters", ATTRIBUTION)
 
         async def fetch() -> str | None:
             journey = await self._queries.get_conversion_journey(ctx, conversion_id)
@@ -94,13 +98,14 @@ class Worker:
         route = "cache-invalidate"
         prefix, keys = (body.get("prefix"), body.get("keys")) if isinstance(body, dict) else (0, 0)
         try:
-            if isinstance(prefix, str) and prefix and keys is None:
+            if _is_key(prefix) and keys is None:
                 done = await self.cache.invalidate_by_prefix(ctx, prefix)
             elif _are_keys(keys) and prefix is None:
                 done = await self.cache.invalidate(ctx, keys)
             else:
-                expected = f"a non-empty 'prefix', or 1 to {MAX_INVALIDATION_KEYS} 'keys'"
-                return problem(400, f"expected {expected}, as text", route)
+                expected = f"a 'prefix', or 1 to {MAX_INVALIDATION_KEYS} 'keys'"
+                detail = f"expected {expected}, each a text of 1 to {KV_MAX_KEY_BYTES} bytes"
+                return problem(400, detail, route)
         except KVError as error:
             return problem(503, str(error), route)
         status = 200 if not done["kv_failed"] else 502
@@ -125,16 +130,17 @@ class Worker:
     async def _refresh_once(self, ctx: Context, conversion_id: str) -> None:
         """Refresh a conversion, sharing one that has not yet read the journey.
 
-        KV takes one write a second for a key, so a second touch within it waits for the key's
-        turn; every further touch until then is covered by that same refresh.
+        Refreshes of one conversion run one after the other, so the last one's value stands. KV
+        takes one write a second for a key, so a second touch within it waits for the key's turn;
+        every further touch until then is covered by that same refresh.
         """
-        if (waiting := self._refreshing.get(conversion_id)) is not None:
+        if (waiting := self._waiting.get(conversion_id)) is not None:
             await waiting.wait()
             return
-        self._refreshing[conversion_id] = latch = self._runtime.latch()
+        self._waiting[conversion_id] = latch = self._runtime.latch()
         try:
-            await self._runtime.sleep_until(self._next_turn_us(conversion_id))
-            del self._refreshing[conversion_id]
+            await self._turn(conversion_id)
+            self._running[conversion_id] = self._waiting.pop(conversion_id)
             await self._refresh(ctx, conversion_id)
         except Exception as error:
             latch.fail(error)
@@ -145,32 +151,35 @@ class Worker:
         else:
             latch.set()
         finally:
-            if self._refreshing.get(conversion_id) is latch:
-                del self._refreshing[conversion_id]
+            for stage in (self._waiting, self._running):
+                if stage.get(conversion_id) is latch:
+                    del stage[conversion_id]
 
-    def _next_turn_us(self, conversion_id: str) -> int:
+    async def _turn(self, conversion_id: str) -> None:
+        """Wait until no refresh of the conversion runs and its keys may be written again."""
+        if (running := self._running.get(conversion_id)) is not None:
+            with suppress(D1Error, KVError):  # told to those who asked for that one
+                await running.wait()
         keys = (cache_key(ATTRIBUTION, conversion_id, m) for m in self._config.attribution_models)
-        return max(self.cache.l2.next_put_us(key) for key in keys)
+        await self._runtime.sleep_until(max(self.cache.l2.next_put_us(key) for key in keys))
 
     async def _refresh(self, ctx: Context, conversion_id: str) -> None:
         journey = await self._queries.get_conversion_journey(ctx, conversion_id)
-        credits = {model: MODELS[model](journey) for model in self._config.attribution_models}
-        await self._queries.store_attribution(ctx, conversion_id, journey, credits)
+        shares = {model: MODELS[model](journey) for model in self._config.attribution_models}
+        await self._queries.store_attribution(ctx, conversion_id, journey, shares)
         await self._runtime.gather(
             self.cache.refresh(
                 ctx,
                 ATTRIBUTION,
                 cache_key(ATTRIBUTION, conversion_id, model),
-                attribution_text(conversion_id, model, journey, credits[model])
-                if journey
-                else None,
+                attribution_text(conversion_id, model, journey, shares[model]) if journey else None,
             )
-            for model in credits
+            for model in shares
         )
 
 
 def attribution_text(
-    conversion_id: str, model: str, journey: Sequence[Touch], credits: Sequence[Credit]
+    conversion_id: str, model: str, journey: Sequence[Touch], shares: Sequence[Credit]
 ) -> str:
     """The JSON answer for one conversion; every layer holds exactly this text."""
     return json.dumps(
@@ -185,7 +194,7 @@ def attribution_text(
                     "credit_percentage": credit.percent,
                     "role": credit.role,
                 }
-                for index, (touch, credit) in enumerate(zip(journey, credits, strict=True))
+                for index, (touch, credit) in enumerate(zip(journey, shares, strict=True))
             ],
         },
         separators=(",", ":"),
@@ -201,9 +210,17 @@ def problem(
     return Response(status, body, route, (("content-type", "application/problem+json"), *extra))
 
 
-def _are_keys(keys: Any) -> bool:
+def _are_keys(keys: Any) -> TypeGuard[list[str]]:
     return (
         isinstance(keys, list)
         and 1 <= len(keys) <= MAX_INVALIDATION_KEYS
-        and all(isinstance(key, str) and key for key in keys)
+        and all(map(_is_key, keys))
     )
+
+
+def _is_key(value: Any) -> TypeGuard[str]:
+    """Whether KV could hold it as a key. JSON can carry text that is no Unicode, KV cannot."""
+    try:
+        return isinstance(value, str) and 1 <= len(value.encode()) <= KV_MAX_KEY_BYTES
+    except UnicodeEncodeError:
+        return False

@@ -21,8 +21,8 @@ TIMINGS = (
 )
 """What is timed beside the KPIs: the row's title, and the series it reads."""
 
-PROCESS_MEMORY = "process_memory_bytes"
-"""Key of the provenance: the whole Python process, shown beside the modelled isolates."""
+PROCESS_MEMORY = "server_process_rss_bytes"
+"""Key of the provenance: the server's whole Python process, shown beside the modelled isolates."""
 
 
 class Timing(NamedTuple):
@@ -57,7 +57,8 @@ def timing(record: RunRecord, title: str, series: str) -> Timing:
 def lookups(record: RunRecord) -> list[LookupRow]:
     """A row a cache type that was looked up, those of the KPI first, the rest by name."""
     counts = record.counts("cache.")
-    seen = {name.rsplit(".", 1)[0] for name in counts if name.rsplit(".", 1)[-1] in set(Layer)}
+    seen = {name.removesuffix(f".{layer}") for layer in Layer for name in counts}
+    seen = {name for name in seen if any(f"{name}.{layer}" in counts for layer in Layer)}
     types = [t for t in record.cache_types if t in seen]
     types += sorted(seen.difference(types))
     return [_lookup_row(cache_type, counts) for cache_type in types]

@@ -6,6 +6,7 @@ a server is escaped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -25,6 +26,8 @@ SIGNS: dict[Word, str] = {
     "not valid": "\N{MULTIPLICATION X}",
     "wrong input": "\N{MULTIPLICATION X}",
 }
+
+_COMPARISONS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
 
 WORLDS = {
     "simulated": "ran in virtual time, in a model of clients, network, edge nodes, KV, D1 and"
@@ -125,8 +128,15 @@ def _card(verdict: Verdict) -> str:
         f'<span class="code">exit code {verdict.code}</span>'
         f'<span class="of">{sections.world(verdict.kind)} · {score}</span>'
         f'<p class="word"><span class="sign">{SIGNS[verdict.word]}</span>{verdict.word}</p>'
-        f"<p>{escape(line)}</p></article>"
+        f"<p>{_typeset(line)}</p></article>"
     )
+
+
+def _typeset(text: str) -> str:
+    """Escaped, with proper comparison signs that no line break parts from their limits."""
+    for plain, sign in _COMPARISONS.items():
+        text = text.replace(plain, sign)
+    return re.sub(r"(&[lg]t;|[\u2264\u2265]) (?=[\d.])", r"\1&nbsp;", escape(text))
 
 
 def _kpi_section(verdicts: Sequence[Verdict]) -> str:
@@ -141,7 +151,8 @@ def _kpi_section(verdicts: Sequence[Verdict]) -> str:
         '<section><h2>KPIs</h2><p class="lead">The value, its 95 % interval in brackets, and where'
         " both lie against target and alert (the two ticks). A KPI passes when its whole interval"
         " is on the good side of the target.</p>"
-        f'<div class="scroll"><table><thead><tr><th>KPI</th><th>target</th><th>alert</th>{heads}'
+        f'<div class="scroll"><table><thead><tr><th>KPI</th><th class="wide">target</th>'
+        f'<th class="wide">alert</th>{heads}'
         f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
 
@@ -149,12 +160,13 @@ def _kpi_section(verdicts: Sequence[Verdict]) -> str:
 def _kpi_row(results: Sequence[KpiResult]) -> str:
     first = results[0]
     kpi = first.kpi
-    target = _limit(kpi.meets, first.target, kpi.unit)
-    alert = _limit(kpi.beyond, first.alert, kpi.unit)
+    target = _typeset(wording.limit(kpi.meets, first.target, kpi.unit))
+    alert = _typeset(wording.limit(kpi.beyond, first.alert, kpi.unit))
     cells = "".join(map(_result_cells, results))
     return (
-        f'<tr><th scope="row">{escape(kpi.title)}<span class="name mono">{kpi.name}</span></th>'
-        f"<td>{target}</td><td>{alert}</td>{cells}</tr>"
+        f'<tr><th scope="row">{escape(kpi.title)}<span class="sub mono wide">{kpi.name}</span>'
+        f'<span class="sub narrow">{target}</span></th>'
+        f'<td class="wide">{target}</td><td class="wide">{alert}</td>{cells}</tr>'
     )
 
 
@@ -175,20 +187,12 @@ def _aside(result: KpiResult) -> str:
     return ", ".join(parts)
 
 
-def _limit(comparison: str, value: float, unit: str) -> str:
-    text = wording.limit(comparison, value, unit)
-    return escape(
-        text.replace(">=", "\N{GREATER-THAN OR EQUAL TO}").replace(
-            "<=", "\N{LESS-THAN OR EQUAL TO}"
-        )
-    )
-
-
 def _value(result: KpiResult) -> str:
     if result.verdict == "no-data":
         return f'<span class="sub">{escape(result.method)}</span>'
     value = f'<span class="value">{wording.quantity(result.value, result.unit)}</span>'
     if result.basis == "input":
         return f"{value} as assumed{gauge.svg(result)}"
-    bounds = escape(wording.interval(result.interval, result.unit).replace("inf", "\N{INFINITY}"))
-    return f'{value} <span title="{escape(result.method)}">{bounds}</span>{gauge.svg(result)}'
+    bounds = wording.interval(result.interval, result.unit).replace("inf", "\N{INFINITY}")
+    how = escape(result.method)
+    return f'{value} <span class="bounds" title="{how}">{escape(bounds)}</span>{gauge.svg(result)}'

@@ -134,7 +134,22 @@ def student_half_width(values: Sequence[float]) -> float:
     k = len(values)
     mean = math.fsum(values) / k
     variance = math.fsum((value - mean) ** 2 for value in values) / (k - 1)
-    return float(special.stdtrit(k - 1, 1 - _TAIL)) * math.sqrt(variance / k)
+    return _student_t(k) * math.sqrt(variance / k)
+
+
+def repeats_needed(half_width: float, repeats: int, distance: float, most: int) -> int | None:
+    """How many units in all would narrow a t interval below ``distance``, if their spread stays.
+
+    ``half_width`` is that of ``repeats`` units now; ``None`` if even ``most`` would not do.
+    """
+    spread = half_width * math.sqrt(repeats) / _student_t(repeats)
+    totals = range(repeats + 1, most + 1)
+    return next((k for k in totals if _student_t(k) * spread / math.sqrt(k) < distance), None)
+
+
+def _student_t(k: int) -> float:
+    """The two-sided 95 % quantile of Student's t for ``k`` values (k - 1 degrees of freedom)."""
+    return float(special.stdtrit(k - 1, 1 - _TAIL))
 
 
 def _pool(units: Sequence[Sample]) -> Sample:

@@ -19,7 +19,6 @@ from reports.readings import US_PER_MS
 WIDTH, HEIGHT = 340, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 64, 20, 38
 _LABEL_GAP = 13
-_TARGET_LABEL_WIDTH = 118
 _NINES = 4.0  # the x axis ends at 99.99 %
 _X_TICKS = (
     (0.0, "0"), (0.5, "50"), (0.9, "90"), (0.95, "95"), (0.99, "99"), (0.999, "99.9"),
@@ -74,9 +73,9 @@ def shared_scale(panels: Sequence[Panel]) -> Scale:
     """One y axis for all panels, from 1-2-5 step to 1-2-5 step; ticks that do not crowd."""
     values = [ms for panel in panels for line in panel.lines for _, ms in points(line.sample)]
     values = [max(value, 0.01) for value in [*values, *(panel.target_ms for panel in panels)]]
-    first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    first, last = math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values)))
     steps = [lead * 10.0**power for power in range(first, last + 1) for lead in (1, 2, 5)]
-    low = max(step for step in steps if step <= min(values) * 1.0001)
+    low = max(step for step in steps if step <= min(values))
     high = min(step for step in [*steps, 10.0 ** (last + 1)] if step >= max(values) * 1.1)
     ticks = [step for step in steps if low <= step <= high]
     if len(ticks) > 8:
@@ -88,12 +87,13 @@ def svg(panel: Panel, scale: Scale) -> str:
     """One panel as an SVG element that scales with its container."""
     drawn = [(line, points(line.sample)) for line in panel.lines]
     shown = [(line, path) for line, path in drawn if path]
+    labels = _place_labels([(line, path[-1]) for line, path in shown], scale)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_summary(panel)}">',
         _grid(scale),
-        _target(panel.target_ms, [path for _, path in shown], scale),
+        _target(panel.target_ms, scale),
         *(_curve(line, path, scale) for line, path in shown),
-        *_labels([(line, path[-1]) for line, path in shown], scale),
+        *(_text(f"label {line.kind}", x, y, line.kind, "start") for line, x, y in labels),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -129,31 +129,9 @@ def _grid(scale: Scale) -> str:
     return "\n".join(parts)
 
 
-def _target(target_ms: float, paths: Sequence[Sequence[Point]], scale: Scale) -> str:
-    """The target as a line across, its label where it is farthest from any curve."""
-    y, right = scale.y(target_ms), WIDTH - _RIGHT
-    label = f"P95 target {wording.limit('<', target_ms, 'ms')}"
-    drawn = [(_x(p), scale.y(ms)) for path in paths for p, ms in path]
-    places = [
-        (x, label_y, anchor)
-        for label_y in (y - 5, y + 13)
-        for x, anchor in ((_LEFT + 4, "start"), (right - 4, "end"))
-        if _TOP <= label_y <= HEIGHT - _BOTTOM
-    ]
-    x, label_y, anchor = max(places, key=lambda place: _clearance(place, drawn))
-    return f'<line class="target" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>' + _text(
-        "target-label", x, label_y, label, anchor
-    )
-
-
-def _clearance(place: tuple[float, float, str], drawn: Sequence[Point]) -> float:
-    """How far, vertically, a target label at this place is from the nearest curve."""
-    x, y, anchor = place
-    left = x if anchor == "start" else x - _TARGET_LABEL_WIDTH
-    beside = (
-        abs(at_y - (y - 4)) for at_x, at_y in drawn if 0 <= at_x - left <= _TARGET_LABEL_WIDTH
-    )
-    return min(beside, default=float(HEIGHT))
+def _target(target_ms: float, scale: Scale) -> str:
+    y = scale.y(target_ms)
+    return f'<line class="target" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
 
 
 def _curve(line: Line, path: Sequence[Point], scale: Scale) -> str:
@@ -169,14 +147,15 @@ def _curve(line: Line, path: Sequence[Point], scale: Scale) -> str:
     return f'<g class="{escape(line.kind)}"><polyline points="{places}"/>{"".join(marks)}</g>'
 
 
-def _labels(ends: Sequence[tuple[Line, Point]], scale: Scale) -> list[str]:
-    """Each line's name at its end, moved apart where two would overlap."""
-    placed: list[str] = []
+def _place_labels(
+    ends: Sequence[tuple[Line, Point]], scale: Scale
+) -> list[tuple[Line, float, float]]:
+    """Where each line's name goes: at its end, moved down where two would overlap."""
+    placed: list[tuple[Line, float, float]] = []
     lowest = -math.inf
     for line, (p, ms) in sorted(ends, key=lambda end: -end[1][1]):
-        y = max(scale.y(ms) + 3.5, lowest + _LABEL_GAP)
-        lowest = y
-        placed.append(_text(f"label {line.kind}", _x(p) + 6, y, line.kind, "start"))
+        lowest = max(scale.y(ms) + 3.5, lowest + _LABEL_GAP)
+        placed.append((line, _x(p) + 6, lowest))
     return placed
 
 

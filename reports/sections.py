@@ -91,7 +91,7 @@ def plots(records: Sequence[RunRecord]) -> str:
         return ""
     scale = shared_scale(panels)
     figures = "".join(
-        f"<figure><h3>{escape(panel.title)}</h3>{svg(panel, scale)}{_figure_table(panel)}</figure>"
+        f"<figure>{_figure_head(panel)}{svg(panel, scale)}{_figure_table(panel)}</figure>"
         for panel in panels
     )
     return (
@@ -117,7 +117,7 @@ def agreement(found: Mapping[str, Any]) -> str:
     heads += ["emulated P95", "paired difference, P50"]
     return (
         '<section><h2>Do both worlds agree?</h2><p class="lead">'
-        f"Both answered {found['requests']:,} requests, and {wording.share(found['same_layers'], 2)}"
+        f"Both answered {found['requests']:,} requests, {wording.share(found['same_layers'], 2)}"
         " of them by the same layers. A request meets the same delays in both, so they can"
         f" be compared one by one.</p>{_table(heads, rows)}</section>"
     )
@@ -156,7 +156,9 @@ def explanations(records: Sequence[RunRecord]) -> str:
 
 def definitions() -> str:
     """What each number means, so that nobody has to guess."""
-    items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in DEFINITIONS)
+    items = "".join(
+        f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in DEFINITIONS
+    )
     return f'<section class="defs"><h2>How each number is defined</h2><dl>{items}</dl></section>'
 
 
@@ -175,6 +177,14 @@ def _panel(records: Sequence[RunRecord], name: str) -> Panel:
     kpi = BY_NAME[name]
     lines = [Line(record.kind, Sample(*record.pooled(kpi.source))) for record in records]
     return Panel(kpi.title.removesuffix(" P95"), lines, records[0].limits[name][0])
+
+
+def _figure_head(panel: Panel) -> str:
+    """The panel's title, and beside it what its dashed line is: so it can hide no curve."""
+    target = escape(f"P95 target {wording.limit('<', panel.target_ms, 'ms')}")
+    dash = '<svg class="dash" viewBox="0 0 22 8"><path class="target" d="M0 4h22"/></svg>'
+    title = f"<h3>{escape(panel.title)}</h3>"
+    return f'<div class="head">{title}<span class="sub">{dash}{target}</span></div>'
 
 
 def _figure_table(panel: Panel) -> str:
@@ -214,7 +224,7 @@ def _memory_rows(records: Sequence[RunRecord]) -> list[list[str]]:
     if all(value is None for value in values):
         return []
     cells = [DASH if value is None else wording.quantity(value, "MiB") for value in values]
-    return [["Memory of the Python process", *cells]]
+    return [["Memory of the server's Python process", *cells]]
 
 
 def _failure_rows(records: Sequence[RunRecord]) -> list[list[str]]:

@@ -64,8 +64,10 @@ tbody tr:hover td, tbody tr:hover th { background: var(--hover); }
 .scroll th:first-child { position: sticky; left: 0; background: var(--card); z-index: 1; }
 td.num, th.num { text-align: right; }
 th.first, td.first { border-left: 1px solid var(--rule); }
-.name, .sub { display: block; color: var(--soft); font-weight: 400; font-size: 12.5px; }
+.sub { display: block; color: var(--soft); font-weight: 400; font-size: 12.5px; }
+table .narrow { display: none; }
 .value { font-weight: 620; }
+td .sub { white-space: normal; min-width: 92px; }
 .word-cell { color: var(--tone); font-weight: 620; }
 .word-cell .sign { display: inline-block; width: 1.15em; }
 .gauge { display: block; width: 150px; height: 14px; margin-top: 4px; }
@@ -86,13 +88,15 @@ svg text { font-size: 11px; fill: var(--soft); }
 svg .grid { stroke: var(--rule); stroke-width: 1; }
 svg .grid.p95 { stroke: var(--faint); stroke-dasharray: 1 3; }
 svg .target { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 5 4; opacity: 0.75; }
-svg .target-label { fill: var(--ink); stroke: var(--card); stroke-width: 4; paint-order: stroke;
-  stroke-linejoin: round; }
+figure .head { display: flex; flex-wrap: wrap; justify-content: space-between;
+  align-items: baseline; gap: 0 12px; margin-bottom: 4px; }
+figure .head .dash { display: inline-block; width: 22px; height: 8px; margin-right: 6px; }
 .simulated { --line: var(--simulated); } .emulated { --line: var(--emulated); }
 .live { --line: var(--live); }
 svg polyline { fill: none; stroke: var(--line); stroke-width: 2; stroke-linejoin: round; }
 svg g circle { fill: var(--line); stroke: var(--card); stroke-width: 1.2; }
-svg .label { fill: var(--line); font-weight: 600; }
+svg .label { fill: var(--line); font-weight: 600; stroke: var(--card); stroke-width: 3;
+  paint-order: stroke; stroke-linejoin: round; }
 .key { color: var(--line); font-weight: 620; }
 
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 0; }
@@ -112,7 +116,10 @@ pre { overflow-x: auto; font: 12.5px/1.5 var(--mono); background: var(--card);
 @media (max-width: 560px) {
   main { padding: 24px 16px 48px; }
   h1 { font-size: 24px; } h2 { margin-top: 36px; }
+  table .wide { display: none; } table .narrow { display: block; }
   th, td { padding: 8px 10px; }
+  .scroll th:first-child { white-space: normal; min-width: 120px; max-width: 136px; }
+  .bounds { display: block; } .gauge { width: 116px; }
   figure { padding: 12px 10px 8px; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
 }

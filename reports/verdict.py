@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reports import wording
-from reports.intervals import MIN_SAMPLES, Estimate
+from reports.intervals import MIN_SAMPLES, Estimate, repeats_needed
 from reports.kpis import CATALOGUE, ERROR_RATIO, Basis, Kpi
 from reports.readings import read
 from reports.record import Kind, RunRecord
@@ -212,17 +212,20 @@ def _more(
     if math.isinf(ends[1]):
         return "more samples or fewer failures: the interval has no upper end"
     half, distance = abs(ends[target > value] - value), abs(target - value)
-    if half > distance * math.sqrt(_HOPELESS):
-        return f"it sits on its target: over {_HOPELESS} times the samples would be needed"
-    factor = (half / distance) ** 2
+    hopeless = f"it sits on its target: over {_HOPELESS} times the samples would be needed"
     if kind == "simulated" and estimate.repeats > 1:
-        total = max(math.ceil(estimate.repeats * factor), estimate.repeats + 1)
-        more = total - estimate.repeats
-        return f"about {more} more replications would decide (--replications {total})"
-    more = max(math.ceil(estimate.samples * (factor - 1)), 1)
-    return (
-        f"about {more:,} more samples would decide: a window {max(factor, 1.1):.2g} times as long"
-    )
+        now = estimate.repeats
+        total = repeats_needed(half, now, distance, _HOPELESS * now)
+        if total is None:
+            return hopeless
+        more = "1 more replication" if total == now + 1 else f"{total - now} more replications"
+        return f"about {more} would decide (--replications {total})"
+    if half > distance * math.sqrt(_HOPELESS):
+        return hopeless
+    factor = (half / distance) ** 2
+    samples = max(math.ceil(estimate.samples * (factor - 1)), 1)
+    longer = f"a window {max(factor, 1.1):.3g} times as long"
+    return f"about {samples:,} more samples would decide: {longer}"
 
 
 def _finite(value: float | None, digits: int) -> float | None:

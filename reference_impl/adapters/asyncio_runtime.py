@@ -109,7 +109,6 @@ class AsyncioJob(Generic[T]):
         self._runtime = runtime
         self._work = work
         self._signal = _Signal(task.get_loop())
-        self._read = False
         task.add_done_callback(self._end)
 
     @property
@@ -122,13 +121,12 @@ class AsyncioJob(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         if not self.task.done():
             yield from self._signal.wait().__await__()
-        self._read = True
         return self.task.result()
 
     def _end(self, task: asyncio.Task[T]) -> None:
         self._work.close()  # of no effect unless the job was cancelled before it began
         self._runtime.forget(self)
-        awaited = self._signal.fire() or self._read
+        awaited = self._signal.fire()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception) and not awaited:
             self._runtime.on_error(error)

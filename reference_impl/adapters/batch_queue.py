@@ -15,7 +15,10 @@ from typing import Any
 from reference_impl.ports import Message, QueueError, Runtime
 
 Deliver = Callable[[Sequence[Message]], Awaitable[set[str]]]
-"""Handles a batch and answers the IDs of the messages to deliver again."""
+"""Handles a batch and answers the IDs of the messages to deliver again.
+
+One that raises is told on to the runtime, and the whole batch is delivered again.
+"""
 
 MAX_BACKLOG = 1_000_000
 """Messages held before sending is refused; the platform's own bound is 25 GB of backlog."""
@@ -91,8 +94,15 @@ class BatchQueue:
         self._runtime.spawn(self._handle(batch))
 
     async def _handle(self, batch: Sequence[Message]) -> None:
-        async with self._consumers:
-            failed = await self._deliver(batch)
+        try:
+            async with self._consumers:
+                failed = await self._deliver(batch)
+        except Exception:
+            self._settle(batch, {message.id for message in batch})
+            raise
+        self._settle(batch, failed)
+
+    def _settle(self, batch: Sequence[Message], failed: set[str]) -> None:
         self._undelivered -= len(batch)
         for message in batch:
             if message.id in failed:

@@ -1,4 +1,4 @@
-"""A whole deployment in this process: one isolate, KV on fakeredis, D1 on SQLite, a queue in memory.
+"""A whole deployment in this process: one isolate, KV on fakeredis, D1 on SQLite, its queue.
 
 This is what ``edgekpi serve`` runs without ``--emulate``: no modelled delay anywhere.
 """

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import apsw
 
 from reference_impl import schema
-from reference_impl.ports import D1Error, D1Result, SqlValue
+from reference_impl.ports import D1Error, D1Result, D1Statement, SqlValue
 
 MAX_BOUND_VALUES = 100
 """https://developers.cloudflare.com/d1/platform/limits/"""
@@ -48,7 +48,7 @@ class Execution:
             "duration": 0.0,
         }
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return D1Result(rows, True, {**own, **meta})
+        return D1Result(rows, True, {**own, **meta}, self.rows)
 
 
 class SqliteEngine:
@@ -99,8 +99,9 @@ class SqliteEngine:
             if len(commands) == 1:
                 return [self._execute(commands[0])]
             with self._connection:
-                return [self._execute(command) for command in commands]
-        except apsw.Error as error:
+                executions = [self._execute(command) for command in commands]
+            return executions
+        except (apsw.Error, OverflowError, UnicodeEncodeError) as error:
             raise D1Error(f"D1_ERROR: {error}") from None
 
     def close(self) -> None:
@@ -185,8 +186,8 @@ class Statement:
         return rows[0][column]
 
     async def raw(self) -> list[list[Any]]:
-        """Every row, as a list of values."""
-        return [list(row.values()) for row in (await self.all()).results]
+        """Every row, as a list of values; a column named twice keeps both."""
+        return [list(row) for row in (await self.all()).raw]
 
 
 class D1Binding:
@@ -201,15 +202,16 @@ class D1Binding:
         """A statement without values yet."""
         return Statement(self._executor, Command(sql, ()))
 
-    async def batch(self, statements: Sequence[Statement]) -> list[D1Result]:
-        """All statements in one transaction.
+    async def batch(self, statements: Sequence[D1Statement]) -> list[D1Result]:
+        """All statements, each from :meth:`prepare`, in one transaction.
 
         Raises:
             D1Error: when one failed (then none took effect), or there was none.
         """
         if not statements:
             raise D1Error("D1_ERROR: No SQL statements detected.")
-        return await self._executor.execute([statement.command for statement in statements])
+        own = cast(Sequence[Statement], statements)
+        return await self._executor.execute([statement.command for statement in own])
 
 
 class DirectExecutor:

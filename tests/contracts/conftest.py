@@ -7,5 +7,6 @@ import pytest
 pytest.register_assert_rewrite(
     "tests.contracts.runtime_contract",
     "tests.contracts.structured_contract",
+    "tests.contracts.deadline_contract",
     "tests.contracts.runners",
 )

@@ -116,7 +116,6 @@ async def sleep_until_is_absolute(world: World) -> None:
     await world.runtime.sleep_until(world.at(1))
     world.tell("b")
     assert world.story == [(5, "a"), (5, "b")]
-    assert world.runtime.now_us() >= world.at(5)
 
 
 @case
@@ -146,9 +145,8 @@ async def spawn_runs_beside_the_caller(world: World) -> None:
     """The job starts after ``spawn`` has returned, and its result comes by awaiting it."""
     job = world.runtime.spawn(world.nap("job", 2))
     world.tell("spawned")
-    assert not job.done
-    assert await job == "job"
-    assert job.done
+    before, result, after = job.done, await job, job.done
+    assert (before, result, after) == (False, "job", True)
     assert await job == "job"
     assert world.story == [(0, "spawned"), (0, "job starts"), (2, "job ends")]
 
@@ -180,7 +178,7 @@ async def spawn_wants_a_coroutine(world: World) -> None:
 async def many_may_await_one_job(world: World) -> None:
     """All who wait get the result, those who come late too."""
 
-    async def wait() -> str:
+    async def wait() -> Any:
         return await job
 
     job = world.runtime.spawn(world.nap("job", 2))

@@ -1,4 +1,4 @@
-"""What every Runtime must do, part two: latch, limiter, gather, deadline."""
+"""What every Runtime must do, part two: latch, limiter, gather."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reference_impl.ports import DeadlineExceeded, Latch, Limiter
+from reference_impl.ports import Latch, Limiter
 from tests.contracts.runtime_contract import OddError, World, case, caught, fail
 
 # --------------------------------------------------------------------------- latch
@@ -26,9 +26,9 @@ async def latch_wakes_all_in_order(world: World) -> None:
     for tick in range(3):
         world.runtime.spawn(wait_and_tell(world, latch, f"w{tick}"), at_us=world.at(tick))
     await world.sleep(4)
-    assert not latch.is_set
+    before = latch.is_set
     latch.set("x")
-    assert latch.is_set
+    assert (before, latch.is_set) == (False, True)
     world.tell(f"late has {await latch.wait()}")
     await world.sleep(1)
     names = ["late", "w0", "w1", "w2"]
@@ -56,12 +56,11 @@ async def latch_is_set_once(world: World) -> None:
     latch, failed = world.runtime.latch(), world.runtime.latch()
     latch.set(1)
     failed.fail(ValueError("first"))
-    for attempt in (latch.set, failed.set):
+    for settled in (latch, failed):
         with pytest.raises(RuntimeError, match="set already"):
-            attempt(2)
-    for attempt in (latch.fail, failed.fail):
+            settled.set(2)
         with pytest.raises(RuntimeError, match="set already"):
-            attempt(ValueError("second"))
+            settled.fail(ValueError("second"))
     assert await latch.wait() == 1
     assert str(await caught(failed.wait())) == "first"
 
@@ -79,6 +78,19 @@ async def latch_survives_a_cancelled_waiter(world: World) -> None:
     assert await second == 5
     assert isinstance(await caught(first), world.cancelled)
     assert world.story == [(2, "second has 5")]
+
+
+@case
+async def latch_is_set_right_after_a_cancel(world: World) -> None:
+    """A waiter that is cancelled but has not run yet is no obstacle, and stays cancelled."""
+    latch = world.runtime.latch()
+    waiters = [world.runtime.spawn(wait_and_tell(world, latch, name)) for name in ("a", "b")]
+    await world.sleep(1)
+    waiters[0].cancel()
+    latch.set(5)
+    assert isinstance(await caught(waiters[0]), world.cancelled)
+    assert await waiters[1] == 5
+    assert world.story == [(1, "b has 5")]
 
 
 # --------------------------------------------------------------------------- limiter
@@ -266,120 +278,3 @@ async def gather_needs_a_limit_above_zero(world: World) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         await world.runtime.gather([world.nap("a", 1)], 0)
     assert world.story == []
-
-
-# --------------------------------------------------------------------------- deadline
-
-
-@case
-async def deadline_passes_the_result_on(world: World) -> None:
-    """In time, it is as if there were no deadline, then and later."""
-    assert await world.runtime.deadline(world.nap("work", 2), world.at(3) - world.at(0)) == "work"
-    await world.sleep(5)
-    world.tell("undisturbed")
-    assert world.story[-1] == (7, "undisturbed")
-
-
-@case
-async def deadline_waits_for_the_clean_up(world: World) -> None:
-    """Time runs out, ``finally`` runs to its end, then the error is raised."""
-
-    async def work() -> None:
-        try:
-            await world.sleep(9)
-        finally:
-            await world.nap("clean-up", 3)
-
-    error = await caught(world.runtime.deadline(work(), 2 * world.tick_us))
-    world.tell("raised")
-    assert isinstance(error, DeadlineExceeded)
-    assert world.story == [(2, "clean-up starts"), (5, "clean-up ends"), (5, "raised")]
-    await world.sleep(1)
-    world.tell("goes on")
-    assert world.story[-1] == (6, "goes on")
-
-
-@case
-async def deadline_passes_errors_on(world: World) -> None:
-    """An error of the work is raised as it is, a ``TimeoutError`` of its own too."""
-    for error in (OddError(code=1), TimeoutError("its own"), DeadlineExceeded("its own")):
-        assert await caught(world.runtime.deadline(fail(world, error), 5 * world.tick_us)) is error
-
-
-@case
-async def deadline_of_nothing(world: World) -> None:
-    """Work that would have to wait is cancelled at once; work that need not is done."""
-
-    async def instant() -> str:
-        return "done"
-
-    assert await world.runtime.deadline(instant(), 0) == "done"
-    error = await caught(world.runtime.deadline(world.nap("work", 5), -1))
-    assert isinstance(error, DeadlineExceeded)
-    assert world.story == [(0, "work starts"), (0, "work ends")]
-
-
-@case
-async def inner_deadline_comes_first(world: World) -> None:
-    """The inner one is the inner caller's; the outer goes on."""
-
-    async def work() -> str:
-        error = await caught(world.runtime.deadline(world.nap("inner work", 9), 2 * world.tick_us))
-        assert isinstance(error, DeadlineExceeded)
-        await world.sleep(1)
-        return "went on"
-
-    assert await world.runtime.deadline(work(), 5 * world.tick_us) == "went on"
-
-
-@case
-async def outer_deadline_comes_first(world: World) -> None:
-    """It passes the inner one, which must not take it for its own."""
-
-    async def work() -> None:
-        try:
-            await world.runtime.deadline(world.nap("inner work", 9), 5 * world.tick_us)
-        except DeadlineExceeded:
-            world.tell("inner")
-
-    error = await caught(world.runtime.deadline(work(), 2 * world.tick_us))
-    assert isinstance(error, DeadlineExceeded)
-    world.tell("outer")
-    await world.sleep(9)
-    assert world.story == [(2, "outer")]
-
-
-@case
-async def cancellation_is_no_deadline(world: World) -> None:
-    """Cancelled from outside, also while a passed deadline cleans up, a job is cancelled."""
-
-    async def work() -> None:
-        try:
-            await world.sleep(9)
-        finally:
-            await world.sleep(3)
-
-    early = world.runtime.spawn(world.runtime.deadline(work(), 5 * world.tick_us))
-    late = world.runtime.spawn(world.runtime.deadline(work(), 1 * world.tick_us))
-    await world.sleep(2)
-    early.cancel()
-    late.cancel()
-    assert isinstance(await caught(early), world.cancelled)
-    assert isinstance(await caught(late), world.cancelled)
-
-
-@case
-async def deadline_may_be_declined(world: World) -> None:
-    """Work that catches the cancellation and returns has met it late, but has a result."""
-
-    async def work() -> str:
-        try:
-            await world.sleep(9)
-        except world.cancelled:
-            await world.sleep(1)
-        return "late"
-
-    assert await world.runtime.deadline(work(), 2 * world.tick_us) == "late"
-    await world.sleep(1)
-    world.tell("goes on")
-    assert world.story == [(4, "goes on")]

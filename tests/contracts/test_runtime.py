@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import tests.contracts.structured_contract  # noqa: F401  (adds its cases)
+import tests.contracts.deadline_contract
+import tests.contracts.structured_contract  # noqa: F401  (both add their cases)
 from tests.contracts.runners import Runner, on_sim, on_virtual_loop
 from tests.contracts.runtime_contract import CASES, Case
 

@@ -17,14 +17,14 @@ HERE = "http://127.0.0.1:8787"
 
 
 def setup(host: str = HERE, **options: Any) -> Setup:
-    given = {
+    given: dict[str, Any] = {
         "scenario": None,
         "overrides": [],
         "edgekpi_seed": None,
         "edgekpi_out": None,
         "i_own_this_host": None,
         "edgekpi_quiet": False,
-        "run_time": None,
+        "window_s": None,
     }
     return prepare(Namespace(**given | options), host)
 
@@ -56,7 +56,7 @@ def test_a_named_scenario_is_taken_whole() -> None:
 def test_run_time_is_the_window_and_leaves_the_warm_up() -> None:
     """-t 7s sets window_s over any --set; the warm-up comes before it as in the scenario."""
     plain = setup().scenario.measure
-    timed = setup(run_time=7, overrides=["measure.window_s=3"]).scenario.measure
+    timed = setup(window_s=7, overrides=["measure.window_s=3"]).scenario.measure
     assert (timed.window_s, timed.warmup_s) == (7, plain.warmup_s)
 
 

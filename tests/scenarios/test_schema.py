@@ -87,7 +87,7 @@ def test_a_dumped_scenario_reads_back() -> None:
             {"edge": {"nodes": [{"name": "a", "share": 0.5}, {"name": "a", "share": 0.5}]}},
             "'a' is listed twice",
         ),
-        ({"l1": {"scope": "global"}}, "'isolate' or 'request'"),
+        ({"measure": {"start": "warm"}}, "'steady' or 'cold'"),
         ({"kv": {"expiration_ttl_s": {"attribution": 59}}}, "greater than or equal to 60"),
         ({"kv": {"negative_ttl_s": 59}}, "greater than or equal to 60"),
         ({"kv": {"cache_ttl_s": 29}}, "greater than or equal to 30"),

@@ -1,0 +1,72 @@
+"""What the server's own statistics add: the part that falls into the window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadtest._server import merge_window
+from reference_impl.hdr import Histogram
+from reports.record import Unit
+from reports.recorder import Recorder, Window
+
+
+def reading(values: list[int], failed: int = 0, memory: int | None = None) -> dict[str, Any]:
+    histogram = Histogram()
+    histogram.record_many(values)
+    return {
+        "cumulative": {"queue.handling": histogram.to_json()},
+        "failed": {"queue.handling": failed},
+        "memory_max_bytes": memory,
+    }
+
+
+def merged(before: dict[str, Any], after: dict[str, Any]) -> Unit:
+    recorder = Recorder(Window(0, 10), cache_types=["attribution"])
+    merge_window(recorder, before, after)
+    return recorder.finish()[0]
+
+
+def test_only_what_came_between_the_readings_counts() -> None:
+    """Samples and failures of the warm-up are taken off; memory is a maximum of all time."""
+    unit = merged(reading([10, 20], 1), reading([10, 20, 900_000, 900_001], 4, 2**25))
+    assert unit.series["queue.handling"].count == 2
+    assert unit.series["queue.handling"].percentile(0.5) == pytest.approx(900_000, rel=1e-3)
+    assert unit.failed["queue.handling"] == 3
+    assert unit.memory_max_bytes == 2**25
+
+
+def test_a_series_that_began_in_the_window_counts_whole() -> None:
+    """The first reading does not have it yet."""
+    assert merged({}, reading([5, 6, 7])).series["queue.handling"].count == 3
+
+
+def test_what_is_not_told_stays_unmeasured() -> None:
+    """Without histograms and memory, nothing is recorded and nothing fails."""
+    unit = merged({}, {"process_rss_bytes": 5})
+    assert unit.series == {}
+    assert unit.memory_max_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (reading([10, 20, 30]), reading([10]), "not a prefix"),
+        (reading([10], 3), reading([10, 20], 2), "-1 is no count"),
+        ({}, {"cumulative": {"queue.handling": "text"}}, "not a histogram"),
+        ({}, {"cumulative": ["queue.handling"]}, "cumulative is no mapping"),
+        ({}, {"memory_max_bytes": "128 MiB"}, "'128 MiB' is no count"),
+        ({}, reading([5]) | {"memory_max_bytes": -1}, "-1 is no count"),
+        ({}, reading([5]) | {"failed": {"queue.handling": True}}, "True is no count"),
+    ],
+)
+def test_readings_that_do_not_fit_record_nothing(
+    before: dict[str, Any], after: dict[str, Any], sentence: str
+) -> None:
+    """A restart in between or damage is a ValueError, and no half of it is kept."""
+    recorder = Recorder(Window(0, 10), cache_types=["attribution"])
+    with pytest.raises(ValueError, match=sentence):
+        merge_window(recorder, before, after)
+    unit = recorder.finish()[0]
+    assert (unit.series, unit.memory_max_bytes) == ({}, None)

@@ -1,0 +1,59 @@
+"""The rows beneath the KPIs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reference_impl.messages import Layer
+from reports import details
+from reports.record import RunRecord
+
+MakeRecord = Callable[..., RunRecord]
+
+
+def test_lookups_have_a_row_a_type_those_of_the_kpi_first(make_record: MakeRecord) -> None:
+    """Totals of the KPI ("cache.unknown" is one) are no types; negatives do not count twice."""
+    record = make_record(samples=100, units=1)
+    record.units[0].counts.update(
+        {"cache.aConfig.l1": 5, "cache.aConfig.l1.negative": 2, "cache.unknown": 1}
+    )
+    rows = details.lookups(record)
+    assert [(row.cache_type, row.total, row.hits, row.negative_hits) for row in rows] == [
+        ("attribution", 200, 198, 0),
+        ("aConfig", 5, 5, 2),
+    ]
+    assert rows[0].ratio == 0.99
+    assert rows[0].by_layer == {
+        Layer.L1: 100,
+        Layer.KV: 98,
+        Layer.MISS: 2,
+        Layer.JOINED: 0,
+        Layer.UNKNOWN: 0,
+    }
+
+
+def test_a_type_may_be_named_like_a_layer(make_record: MakeRecord) -> None:
+    """A cache type with dots or called "miss" gets its own row and breaks nothing."""
+    record = make_record(samples=100, units=1)
+    record.units[0].counts = {"cache.miss.kv": 3, "cache.a.b.l1": 4}
+    assert [(row.cache_type, row.total) for row in details.lookups(record)] == [
+        ("a.b", 4),
+        ("miss", 3),
+    ]
+
+
+def test_timing_ranks_failed_samples_on_top(make_record: MakeRecord) -> None:
+    """P95 of any series in ms; none if over 5 % failed, no samples if it is not there."""
+    record = make_record(samples=100, units=1)
+    assert details.timing(record, "SQL", "d1.request.sql").samples == 100
+    record.units[0].failed["d1.request.sql"] = 20
+    assert details.timing(record, "SQL", "d1.request.sql") == ("SQL", None, 120)
+    assert details.timing(record, "?", "absent") == ("?", None, 0)
+
+
+def test_process_memory_is_what_the_run_noted(make_record: MakeRecord) -> None:
+    """In MiB, or None."""
+    record = make_record(samples=1, units=1)
+    assert details.process_memory_mib(record) is None
+    record.provenance[details.PROCESS_MEMORY] = 3 * 2**20
+    assert details.process_memory_mib(record) == 3
