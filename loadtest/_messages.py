@@ -15,7 +15,7 @@ from scenarios.schema import Scenario
 
 
 class Message(NamedTuple):
-    """One request: its route, what a status means success, its name in Locust, its bytes."""
+    """One request: its route, the status that means success, its name in Locust, its bytes."""
 
     route: str
     expected: int

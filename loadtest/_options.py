@@ -24,7 +24,11 @@ NEED_EVENTS = ("tracking_latency_p95", "queue_processing_p95")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """All that one run needs, checked: what is asked, of whom, and where the answer goes."""
+    """All that one run needs, checked: what is asked, of whom, and where the answer goes.
+
+    ``given_host`` is the URL that ``target`` was made from; ``kind`` is "emulated" only when our
+    own program started the server and says so in the environment.
+    """
 
     scenario: Scenario
     seed: int
@@ -44,7 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         return
     parser.has_edgekpi_options = True  # type: ignore[attr-defined]
     add: Any = parser.add_argument_group("edgekpi").add_argument
-    add("--scenario", env_var="EDGEKPI_SCENARIO", help=f"file or bundled name {_DEFAULT_HELP}")
+    add(
+        "--scenario",
+        env_var="EDGEKPI_SCENARIO",
+        help=f"file or bundled name (default: the look-ups of {DEFAULT_SCENARIO})",
+    )
     add(
         "--set",
         dest="overrides",
@@ -67,9 +75,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--edgekpi-quiet", action="store_true", help="print nothing but errors")
     _check_after_parsing(parser)
-
-
-_DEFAULT_HELP = f"(default: the look-ups of {DEFAULT_SCENARIO})"
 
 
 def _check_after_parsing(parser: ArgumentParser) -> None:

@@ -46,9 +46,8 @@ class L1Cache:
     def set(self, key: str, text: str, expires_us: int) -> None:
         """Keep ``text`` until ``expires_us``; one larger than the whole cache is not kept."""
         self._entries.pop(key, None)
-        if len(text) + ENTRY_OVERHEAD_BYTES > self._entries.maxsize:
-            return
-        self._entries[key] = L1Entry(text, expires_us)
+        if len(text) + ENTRY_OVERHEAD_BYTES <= self._entries.maxsize:
+            self._entries[key] = L1Entry(text, expires_us)
         while len(self._entries) > self._max_entries:
             self._entries.popitem()
         self.size_bytes = int(self._entries.currsize)

@@ -13,7 +13,7 @@ _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 
 def from_wall_us(wall_us: int) -> str:
-    """Microseconds since 1970 as ``YYYY-MM-DDTHH:MM:SS.mmmZ``, cut, not rounded, to milliseconds."""
+    """Microseconds since 1970 as ``YYYY-MM-DDTHH:MM:SS.mmmZ``; what is below 1 ms is cut off."""
     days, rest_ms = divmod(wall_us // 1000, _DAY_MS)
     seconds, ms = divmod(rest_ms, 1000)
     minutes, second = divmod(seconds, 60)

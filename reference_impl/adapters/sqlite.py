@@ -100,9 +100,9 @@ class SqliteEngine:
                 return [self._execute(commands[0])]
             with self._connection:
                 executions = [self._execute(command) for command in commands]
-            return executions
         except (apsw.Error, OverflowError, UnicodeEncodeError) as error:
             raise D1Error(f"D1_ERROR: {error}") from None
+        return executions
 
     def close(self) -> None:
         """Release the file; further use raises."""
