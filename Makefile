@@ -31,8 +31,8 @@ check: $(STAMP) ## format, lint, import directions, types, all tests: what CI ru
 	$(MAKE) test
 
 bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
-	$(BIN)/python benchmarks/simulator.py
-	$(BIN)/python benchmarks/runtime.py
+	$(BIN)/python -m benchmarks.simulator
+	$(BIN)/python -m benchmarks.runtime
 
 clean: ## remove what make setup and runs have made
 	rm -rf $(VENV) reports/out .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

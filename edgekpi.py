@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from reports.record import RunRecord
     from reports.verdict import Verdict
     from scenarios.schema import Scenario
@@ -169,6 +171,7 @@ def _load(options: argparse.Namespace, scenario: Scenario, out: Path) -> Run | i
     from loadtest._launch import EmulatedServer, ServerFailed, run_locust
 
     arguments = ["--scenario", options.scenario, "--edgekpi-out", str(out)]
+    arguments += ["--loglevel", "WARNING"]
     for override in options.set:
         arguments += ["--set", override]
     if options.quiet:
@@ -213,21 +216,21 @@ def _serve_command(options: argparse.Namespace) -> list[str]:
     return [*command, "--port", "0"]
 
 
-def _emulated_app(scenario: Scenario) -> Callable[[], object]:
+def _emulated_app(scenario: Scenario) -> Callable[[], Starlette]:
     from reference_impl.http import create_app
     from sim.emulate import EmulatedDeployment
     from sim.prepare import prepare
 
     prepared = prepare(scenario)
 
-    def make_app() -> object:
+    def make_app() -> Starlette:
         deployment = EmulatedDeployment(scenario, prepared)
         return create_app(deployment, os.environ.get("EDGEKPI_TOKEN"), deployment.routes())
 
     return make_app
 
 
-def _embedded_app(scenario: Scenario) -> Callable[[], object]:
+def _embedded_app(scenario: Scenario) -> Callable[[], Starlette]:
     from reference_impl.adapters.embedded import EmbeddedDeployment
     from reference_impl.http import create_app
     from scenarios.journeys import load_population
@@ -236,7 +239,7 @@ def _embedded_app(scenario: Scenario) -> Callable[[], object]:
 
     engine = load_engine(scenario, load_population(scenario.data))
 
-    def make_app() -> object:
+    def make_app() -> Starlette:
         deployment = EmbeddedDeployment(
             engine,
             stack_config(scenario),
@@ -296,30 +299,30 @@ def _parser() -> argparse.ArgumentParser:
         own.set_defaults(command=function)
         if name == "serve":
             own.add_argument("scenario", nargs="?", default=DEFAULT_SERVED, metavar="SCENARIO",
-                             help=f"whose journeys are served (default: {DEFAULT_SERVED})")  # fmt: skip
+                             help=f"whose journeys are served (default: {DEFAULT_SERVED})")
         else:
             own.add_argument("scenario", metavar="SCENARIO", help="file or bundled name")
         own.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
-                         help="override a value, like measure.window_s=60; repeatable")  # fmt: skip
+                         help="override a value, like measure.window_s=60; repeatable")
         return own
 
     command("check", check, "validate a scenario and say in a paragraph what it asks")
     one = command("simulate", simulate, "answer a scenario in virtual time")
     one.add_argument("--seed", type=_whole(0), metavar="N", help="instead of the scenario's")
     one.add_argument("--replications", type=_whole(1), default=REPLICATIONS, metavar="N",
-                     help=f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})")  # fmt: skip
+                     help=f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})")
     _add_output(one)
     server = command("serve", serve, "serve the stack over HTTP, embedded KV and SQLite")
     server.add_argument("--host", default="127.0.0.1", metavar="H", help="default: 127.0.0.1")
     server.add_argument("--port", type=_whole(0, 65535), default=8787, metavar="P",
-                        help="default: 8787; 0 takes a free one")  # fmt: skip
+                        help="default: 8787; 0 takes a free one")
     server.add_argument("--emulate", action="store_true",
-                        help="put the scenario's network, KV, D1 and queue in front")  # fmt: skip
+                        help="put the scenario's network, KV, D1 and queue in front")
     live = command("load", load, "answer a scenario against a server, with Locust")
     live.add_argument("--host", metavar="URL",
-                      help="the deployment; without it our server is started with --emulate")  # fmt: skip
+                      help="the deployment; without it our server is started with --emulate")
     live.add_argument("--i-own-this-host", metavar="HOST",
-                      help="repeat the name in --host if it is not this machine; reads only")  # fmt: skip
+                      help="repeat the name in --host if it is not this machine; reads only")
     _add_output(live)
     _add_output(command("run", run_both, "simulate, load our emulated server, compare, report"))
     return parser
@@ -328,7 +331,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_output(parser: _Parser) -> None:
     parser.add_argument("--out", metavar="DIR", help="default: reports/out/<scenario>-<world>")
     parser.add_argument("--json", action="store_true",
-                        help="the verdict on stdout, everything else on stderr")  # fmt: skip
+                        help="the verdict on stdout, everything else on stderr")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 

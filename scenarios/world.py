@@ -210,12 +210,23 @@ class KV(Part):
 class D1Cost(Part):
     """What a statement costs the single thread: base + VM steps x cost of a step."""
 
-    base_us: int = Field(default=200, ge=0, le=10_000_000, description="each call (assumption)")
+    base_us: int = Field(
+        default=200,
+        ge=0,
+        le=10_000_000,
+        description="each statement: D1's documentation shows 0.20 and 0.26 ms for small reads",
+    )
     read_ns_per_step: float = Field(
-        default=20.0, ge=0, le=1e6, description="one VM step of a read (measured on SQLite)"
+        default=22.0,
+        ge=0,
+        le=1e6,
+        description="one VM step of a read: a scan of 86,322 rows, benchmarks/d1_price.py",
     )
     write_ns_per_step: float = Field(
-        default=90.0, ge=0, le=1e6, description="one VM step of a write (measured on SQLite)"
+        default=110.0,
+        ge=0,
+        le=1e6,
+        description="one VM step of a write, over the price of a call: benchmarks/d1_price.py",
     )
 
 

@@ -10,7 +10,7 @@ from reference_impl.ports import D1Database, KVNamespace, Queue, Runtime
 from sim.draws import Draws
 
 if TYPE_CHECKING:
-    from sim.world import EdgeNode
+    from sim.edge import EdgeNode
 
 MAX_DEBT_US = 10_000
 """The most overshoot of a sleep that the next one makes up for. A longer one is a stall of this
@@ -48,9 +48,11 @@ class Invocation:
 
     async def sleep(self, us: int) -> None:
         """Let ``us`` of modelled time pass."""
-        due_us = self._runtime.now_us() - self._debt_us + us
-        await self._runtime.sleep_until(due_us)
-        self._debt_us = min(self._runtime.now_us() - due_us, MAX_DEBT_US)
+        runtime = self._runtime
+        due_us = runtime.now_us() - self._debt_us + us
+        await runtime.sleep_until(due_us)
+        late_us = runtime.now_us() - due_us
+        self._debt_us = late_us if late_us < MAX_DEBT_US else MAX_DEBT_US
 
     def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
         """Let ``work`` go on after the answer."""

@@ -43,10 +43,8 @@ def renewal(rates: Floats, life_s: float, writes: float, draws: np.random.Genera
     present = draws.random(len(rates)) < births / (1 + births)
     share = draws.random(len(rates))
     if writes > 0:
-        age_s = -np.log1p(share * np.expm1(-writes * life_s)) / writes
-    else:
-        age_s = share * life_s
-    return Ages(present, age_s)
+        return Ages(present, -np.log1p(share * np.expm1(-writes * life_s)) / writes)
+    return Ages(present, share * life_s)
 
 
 def fill_caches(

@@ -88,7 +88,7 @@ class World:
         return await self._run(inv, call), inv.evidence
 
     async def serve(self, number: int, node: EdgeNode, call: Call[T]) -> tuple[T, Evidence]:
-        """The same with the client's network before and behind, for callers who are really there."""
+        """The same with the client's network before and behind, for a caller in real time."""
         inv = self._invocation(number, node, self._draws)
         up_us, down_us = self.network_us(number)
         await inv.sleep(up_us)
@@ -139,7 +139,7 @@ class World:
         return inv
 
     async def _consume(self, messages: Sequence[Message]) -> set[str]:
-        """Dispatch one batch to the consumer's isolate; its draws are those of its first message."""
+        """Dispatch one batch to the consumer; its draws are those of its first message."""
         inv = self._invocation(int(messages[0].id), self._home, self._consumer_draws)
         await inv.sleep(inv.draws.queue_dispatch.us(inv.number))
         start_us = inv.now_us()

@@ -131,7 +131,7 @@ def test_g08_c14_the_same_text_from_every_layer(
     async def work() -> list[tuple[str | None, Lookup]]:
         answers = [await look(cache, source), await look(cache, source)]
         await edge.sleep_s(1)
-        return answers + [await look(other, source), await look(other, source)]
+        return [*answers, await look(other, source), await look(other, source)]
 
     texts, lookups = zip(*edge.run(work()), strict=True)
     assert list(texts) == ['{"n":1}'] * 4
@@ -289,7 +289,8 @@ def test_c24_one_error_reaches_all_and_is_not_kept(
         assert (await look(cache, source))[0] == '"v"'
         return errors
 
-    assert all(error is source_error for error in edge.run(work()) for source_error in [error])
+    errors = edge.run(work())
+    assert all(error is errors[0] for error in errors)
     assert source.reads["k"] == 2
     layers = Counter(ctx.evidence.lookups[0].layer for ctx in contexts)
     assert layers == {Layer.MISS: 1, Layer.JOINED: 19}

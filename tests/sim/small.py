@@ -1,0 +1,71 @@
+"""A small modelled world in virtual time whose every delay is one exact number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reference_impl.messages import Evidence
+from scenarios.schema import Scenario
+from sim.bridge import SimRuntime
+from sim.draws import Draws
+from sim.edge import EdgeNode
+from sim.invocation import Invocation
+from sim.kv import KVNodeCache
+
+MS = 1_000
+SECOND = 1_000_000
+
+
+def always(ms: float) -> dict[str, float]:
+    """A latency law that gives ``ms`` every time."""
+    return {"p50": ms, "p99": ms}
+
+
+EXACT: dict[str, Any] = {
+    "name": "small",
+    "measure": {"warmup_s": 0.5, "window_s": 2.0},
+    "workload": {"attribution": {"rate_per_s": 100.0}, "tracking": {"rate_per_s": 100.0}},
+    "client": {"rtt_ms": always(10)},
+    "edge": {"cpu_ms": always(1)},
+    "kv": {"read_node_ms": always(2), "read_central_ms": always(20), "write_ms": always(30)},
+    "d1": {"request_overhead_ms": always(3), "commit_ms": always(5), "jitter_cv": 0.0},
+    "queue": {"send_ms": always(8), "dispatch_ms": always(9), "batch_timeout_s": 0.5},
+    "data": {"max_paths": 30},
+}
+
+
+def scenario(**parts: Any) -> Scenario:
+    """The exact scenario with some of its parts changed, as deep as ``parts`` go."""
+    return Scenario.model_validate(_merged(EXACT, parts))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and "p50" not in value
+        merged[name] = _merged(old, value) if both and isinstance(old, Mapping) else value
+    return merged
+
+
+class Silence:
+    """An observer that is told everything and remembers it."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int, Evidence, bool]] = []
+        self.delays_us: list[int] = []
+
+    def batch(self, start_us: int, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
+        self.batches.append((start_us, handling_us, evidence, failed))
+
+    def stored(self, accepted_us: int, stored_us: int) -> None:
+        self.delays_us.append(stored_us - accepted_us)
+
+
+def invocation(
+    runtime: SimRuntime, asked: Scenario, number: int = 0, node: EdgeNode | None = None
+) -> Invocation:
+    """A bare invocation at ``node``; one at an empty node "fra" unless given."""
+    place = node or EdgeNode("fra", [], KVNodeCache(runtime))
+    return Invocation(runtime, Draws(asked, 1), number, place)

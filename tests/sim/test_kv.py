@@ -1,0 +1,361 @@
+"""Workers KV as modelled: who sees which version when, against an oracle that forgets nothing."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from reference_impl.ports import KVError
+from sim.bridge import SimRuntime
+from sim.draws import Draws
+from sim.edge import EdgeNode
+from sim.invocation import Invocation
+from sim.kv import KVBinding, KVNodeCache, KVStore
+from tests.sim.small import MS, SECOND, always, scenario
+
+READ_NODE_US, READ_CENTRAL_US, WRITE_US = 2_001, 20_003, 30_007
+"""Odd on purpose: everything begins at a whole millisecond, so no two ends fall together."""
+
+WORLD = scenario(
+    kv={
+        "read_node_ms": always(READ_NODE_US / MS),
+        "read_central_ms": always(READ_CENTRAL_US / MS),
+        "write_ms": always(WRITE_US / MS),
+    }
+)
+NODES = ("fra", "iad")
+
+
+class KV:
+    """Two nodes before one store; every call is an invocation of its own."""
+
+    def __init__(self, propagation_us: int = 0) -> None:
+        self.runtime = SimRuntime()
+        self.store = KVStore(self.runtime, propagation_us, SECOND)
+        self.caches = {name: KVNodeCache(self.runtime) for name in NODES}
+        self.draws = Draws(WORLD, 1)
+        self.answers: list[tuple[int, str | None]] = []
+        self._calls = 0
+
+    def binding(self, node: str) -> KVBinding:
+        cache = self.caches[node]
+        self._calls += 1
+        inv = Invocation(self.runtime, self.draws, self._calls, EdgeNode(node, [], cache))
+        return KVBinding(inv, self.store, cache)
+
+    def read(self, at_us: int, node: str, key: str = "k", cache_ttl: int | None = None) -> None:
+        async def work() -> None:
+            text = await self.binding(node).get(key, cache_ttl=cache_ttl)
+            self.answers.append((at_us, text))
+
+        self.runtime.spawn(work(), at_us=at_us)
+
+    def write(
+        self, at_us: int, node: str, text: str | None, key: str = "k", ttl: int | None = None
+    ) -> None:
+        async def work() -> None:
+            binding = self.binding(node)
+            try:
+                if text is None:
+                    await binding.delete(key)
+                else:
+                    await binding.put(key, text, expiration_ttl=ttl, metadata={"of": text})
+            except KVError as error:
+                self.answers.append((at_us, f"refused {error.status}"))
+
+        self.runtime.spawn(work(), at_us=at_us)
+
+    def run(self) -> dict[int, str | None]:
+        """What was answered to whom began when."""
+        self.runtime.run()
+        assert self.runtime.shutdown() == 0
+        return dict(self.answers)
+
+
+# --------------------------------------------------------------------------- single rules
+
+
+def test_the_writing_node_sees_its_write_at_once() -> None:
+    """From the acknowledgement on, and its reads are answered by its own copy."""
+    kv = KV()
+    kv.write(0, "fra", "new")
+    kv.read(WRITE_US, "fra")
+    assert kv.run() == {WRITE_US: "new"}
+    assert kv.runtime.now_us() == WRITE_US + READ_NODE_US
+
+
+@pytest.mark.parametrize("cache_ttl", [None, 30, 100])
+def test_another_node_sees_it_when_its_copy_is_too_old(cache_ttl: int | None) -> None:
+    """Not one microsecond before the reader's cacheTtl (60 s unless it says) is over."""
+    kv = KV()
+    kv.read(0, "iad", cache_ttl=cache_ttl)  # a copy of "not there"
+    kv.write(SECOND, "fra", "new")
+    outlived_us = READ_CENTRAL_US + (cache_ttl or 60) * SECOND
+    kv.read(outlived_us - 1, "iad", cache_ttl=cache_ttl)
+    kv.read(outlived_us, "iad", cache_ttl=cache_ttl)
+    assert kv.run() == {0: None, outlived_us - 1: None, outlived_us: "new"}
+
+
+def test_each_reader_brings_its_own_cache_ttl() -> None:
+    """The age of the copy is compared with the life that this reader grants."""
+    kv = KV()
+    kv.read(0, "iad")
+    kv.write(SECOND, "fra", "new")
+    kv.read(40 * SECOND, "iad", cache_ttl=50)
+    kv.read(41 * SECOND, "iad", cache_ttl=30)
+    kv.read(42 * SECOND, "iad", cache_ttl=50)
+    assert kv.run() == {0: None, 40 * SECOND: None, 41 * SECOND: "new", 42 * SECOND: "new"}
+
+
+def test_expiry_is_exact_everywhere() -> None:
+    """Gone at its last microsecond, in a node's copy and in the store."""
+    kv = KV()
+    kv.write(0, "fra", "new", ttl=60)
+    end_us = 60 * SECOND
+    kv.read(end_us - 1, "fra", cache_ttl=100)
+    kv.read(end_us, "fra", cache_ttl=100)
+    kv.read(end_us - 2 - READ_CENTRAL_US, "iad")
+    kv.read(end_us + SECOND, "iad", cache_ttl=100)
+    answers = kv.run()
+    assert answers[end_us - 1] == answers[end_us - 2 - READ_CENTRAL_US] == "new"
+    assert answers[end_us] is answers[end_us + SECOND] is None
+    assert kv.store.names() == []
+
+
+@pytest.mark.parametrize(("gap_us", "refused"), [(SECOND - 1, True), (SECOND, False)])
+def test_a_key_takes_one_write_a_second(gap_us: int, refused: bool) -> None:
+    """The second one within a second gets 429 and changes nothing; another key is free."""
+    kv = KV()
+    kv.write(0, "fra", "first")
+    kv.write(1, "fra", "other", key="other")
+    kv.write(gap_us, "iad", "second")
+    kv.read(2 * SECOND, "fra", cache_ttl=60)
+    kv.read(2 * SECOND + 1, "iad", cache_ttl=60)
+    answers = kv.run()
+    assert (answers.get(gap_us) == "refused 429") is refused
+    assert answers[2 * SECOND] == "first"
+    assert answers[2 * SECOND + 1] == ("first" if refused else "second")
+    assert (kv.store.writes, kv.store.writes_refused) == ((2, 1) if refused else (3, 0))
+
+
+def test_a_refused_write_does_not_hold_up_the_next() -> None:
+    """The second counts from the last write that was taken."""
+    kv = KV()
+    for at_us in (0, 900 * MS, 1_100 * MS):
+        kv.write(at_us, "fra", f"{at_us}")
+    kv.read(2 * SECOND, "fra")
+    assert kv.run() == {900 * MS: "refused 429", 2 * SECOND: f"{1_100 * MS}"}
+
+
+def test_a_deletion_is_a_write() -> None:
+    """Seen at once here, later there, and counted against the key's second."""
+    kv = KV()
+    kv.write(0, "fra", "old")
+    kv.read(SECOND, "iad")
+    kv.write(2 * SECOND, "fra", None)
+    kv.write(2 * SECOND + 1, "fra", "again")
+    kv.read(3 * SECOND, "fra")
+    kv.read(3 * SECOND + 1, "iad")
+    assert kv.run() == {
+        SECOND: "old",
+        2 * SECOND + 1: "refused 429",
+        3 * SECOND: None,
+        3 * SECOND + 1: "old",
+    }
+
+
+def test_every_write_becomes_visible_after_its_own_delay() -> None:
+    """A key written again and again is not kept from other nodes until the writing stops."""
+    kv = KV(propagation_us=10 * SECOND)
+    for second in range(0, 40, 2):
+        kv.write(second * SECOND, "fra", f"v{second}")
+    for second in (9, 15, 25):
+        kv.read(second * SECOND, "iad" if second == 15 else "fra", key="k", cache_ttl=30)
+    answers = kv.run()
+    assert answers[15 * SECOND] == "v4"
+    assert (answers[9 * SECOND], answers[25 * SECOND]) == ("v8", "v24")
+
+
+def test_a_slow_fetch_does_not_undo_the_node_s_own_write() -> None:
+    """A read on its way to the store when the node writes brings back what the store still has."""
+    kv = KV(propagation_us=10 * SECOND)
+    kv.read(15 * MS, "fra")  # back at 35 ms; the write below is acknowledged at 30 ms
+    kv.write(0, "fra", "new")
+    kv.read(SECOND, "fra")
+    assert kv.run() == {15 * MS: None, SECOND: "new"}
+
+
+def test_metadata_comes_with_its_version() -> None:
+    """And a key that is not there has none."""
+    kv = KV()
+    kv.write(0, "fra", "v")
+    seen: list[object] = []
+
+    async def work() -> None:
+        seen.append(await kv.binding("fra").get_with_metadata("k"))
+        seen.append(await kv.binding("fra").get_with_metadata("absent"))
+
+    kv.runtime.spawn(work(), at_us=SECOND)
+    kv.run()
+    assert seen == [("v", {"of": "v"}), (None, None)]
+
+
+def test_listing_tells_what_the_store_has() -> None:
+    """By prefix, in order, page by page; deleted keys are not there."""
+    kv = KV()
+    for key in ("b:2", "a:1", "b:1", "b:3"):
+        kv.write(0, "fra", "v", key=key)
+    kv.write(2 * SECOND, "fra", None, key="b:3")
+    pages = []
+
+    async def work() -> None:
+        page = await kv.binding("fra").list(prefix="b:", limit=1)
+        pages.append(page)
+        pages.append(await kv.binding("fra").list(prefix="b:", limit=1, cursor=page.cursor))
+
+    kv.runtime.spawn(work(), at_us=3 * SECOND)
+    kv.run()
+    assert [[key.name for key in page.keys] for page in pages] == [["b:1"], ["b:2"]]
+    assert [page.list_complete for page in pages] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "wrong"),
+    [(400, {"ttl": 59}), (400, {"key": ""}), (414, {"key": "x" * 513})],
+)
+def test_what_kv_never_takes_costs_no_write(status: int, wrong: dict[str, object]) -> None:
+    """Refused before the service is asked: the key's second is not used up."""
+    kv = KV()
+    kv.write(0, "fra", "v", **wrong)  # type: ignore[arg-type]
+    assert kv.run() == {0: f"refused {status}"}
+    assert (kv.store.writes, kv.runtime.now_us()) == (0, 0)
+
+
+# --------------------------------------------------------------------------- the oracle
+
+
+class Step(NamedTuple):
+    """One call: when it begins, where, on which key, and what (``ttl`` of a write or a reader)."""
+
+    at_us: int
+    node: str
+    key: str
+    kind: str
+    ttl: int
+
+
+class Write(NamedTuple):
+    """One acknowledged write, with the instants that matter."""
+
+    acked_us: int
+    text: str | None
+    expires_us: int
+
+
+class Copy(NamedTuple):
+    """One thing that a node came to hold of a key."""
+
+    since_us: int
+    write: Write
+    own: bool
+
+
+NOTHING = Write(0, None, 2**62)
+
+
+@dataclass
+class Oracle:
+    """Goes through begins and ends in order of time and keeps every write and copy for ever."""
+
+    propagation_us: int
+    writes: dict[str, list[Write]] = field(default_factory=dict)
+    copies: dict[tuple[str, str], list[Copy]] = field(default_factory=dict)
+    taken_us: dict[str, list[int]] = field(default_factory=dict)
+    answers: dict[int, str | None] = field(default_factory=dict)
+
+    def play(self, steps: list[Step]) -> dict[int, str | None]:
+        events = [(step.at_us, "begin", step, NOTHING) for step in steps]
+        heapq.heapify(events)
+        while events:
+            now_us, what, step, write = heapq.heappop(events)
+            if what == "begin":
+                delay_us, what, write = self.begin(now_us, step)
+                heapq.heappush(events, (now_us + delay_us, what, step, write))
+            else:
+                self.end(now_us, what, step, write)
+        return self.answers
+
+    def begin(self, now_us: int, step: Step) -> tuple[int, str, Write]:
+        if step.kind == "read":
+            held = self.copies.get((step.node, step.key), [])
+            if held and now_us < min(
+                held[-1].since_us + step.ttl * SECOND, held[-1].write.expires_us
+            ):
+                return READ_NODE_US, "copy", held[-1].write
+            return READ_CENTRAL_US, "fetch", NOTHING
+        taken = self.taken_us.setdefault(step.key, [])
+        if any(now_us - at_us < SECOND for at_us in taken):
+            return WRITE_US, "refused", NOTHING
+        taken.append(now_us)
+        if step.kind == "delete":
+            return WRITE_US, "write", NOTHING
+        return WRITE_US, "write", Write(0, f"{now_us}", now_us + step.ttl * SECOND)
+
+    def end(self, now_us: int, what: str, step: Step, write: Write) -> None:
+        held = self.copies.setdefault((step.node, step.key), [])
+        if what == "copy":
+            self.answers[step.at_us] = write.text
+        elif what == "refused":
+            self.answers[step.at_us] = "refused 429"
+        elif what == "write":
+            written = write._replace(acked_us=now_us)
+            self.writes.setdefault(step.key, []).append(written)
+            held.append(Copy(now_us, written, own=True))
+        else:
+            found = self.central(now_us, step.key)
+            self.answers[step.at_us] = found.text
+            if not any(copy.own and copy.since_us >= step.at_us for copy in held):
+                held.append(Copy(now_us, found, own=False))
+
+    def central(self, now_us: int, key: str) -> Write:
+        visible = [
+            write
+            for write in self.writes.get(key, [])
+            if write.acked_us + self.propagation_us <= now_us
+        ]
+        return visible[-1] if visible and now_us < visible[-1].expires_us else NOTHING
+
+
+def _steps(rows: list[tuple[int, str, str, str, int]]) -> list[Step]:
+    steps, at_us = [], 0
+    for gap_ms, *rest in rows:
+        at_us += gap_ms * MS
+        steps.append(Step(at_us, *rest))
+    return steps
+
+
+gaps_ms = st.sampled_from([1, 5, 15, 25, 40, 500, 999, 1_000, 5_000, 30_000, 60_000])
+kinds = st.sampled_from(["read", "read", "read", "put", "put", "delete"])
+rows = st.tuples(
+    gaps_ms, st.sampled_from(NODES), st.sampled_from(["a", "b"]), kinds, st.sampled_from([60, 100])
+)
+plans = st.lists(rows, min_size=1, max_size=40).map(_steps)
+
+
+@given(plans, st.sampled_from([0, 10 * MS, 5 * SECOND, 90 * SECOND]))
+@example(_steps([(1, "fra", "a", "put", 60), (60_000, "fra", "a", "read", 100)]), 0)
+def test_the_model_agrees_with_the_oracle(steps: list[Step], propagation_us: int) -> None:
+    """Reads, writes and deletions at two nodes, also while others are on their way."""
+    kv = KV(propagation_us)
+    for step in steps:
+        if step.kind == "read":
+            kv.read(step.at_us, step.node, step.key, step.ttl)
+        else:
+            text = f"{step.at_us}" if step.kind == "put" else None
+            kv.write(step.at_us, step.node, text, step.key, step.ttl)
+    assert kv.run() == Oracle(propagation_us).play(steps)
