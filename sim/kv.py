@@ -30,18 +30,18 @@ GONE = Version(None, None, NEVER_US)
 
 
 class _Written(NamedTuple):
-    """The newest version of a key, from when on other nodes see it, and the one before."""
+    """A version of a key, and from when on other nodes see it."""
 
     version: Version
     visible_us: int
-    before: Version
 
 
 class _Copy(NamedTuple):
-    """What a node holds of a key, and since when."""
+    """What a node holds of a key, since when, and whether it was written here."""
 
     version: Version
     fetched_us: int
+    own: bool
 
 
 class KVStore:
@@ -51,25 +51,26 @@ class KVStore:
         self._runtime = runtime
         self._propagation_us = propagation_us
         self._write_spacing_us = write_spacing_us
-        self._written: dict[str, _Written] = {}
+        self._written: dict[str, list[_Written]] = {}  # what is visible, and what will be
         self._last_write_us: dict[str, int] = {}
         self.writes = 0
         self.writes_refused = 0
 
     def read(self, key: str) -> Version:
         """What the central store answers a node that asks now."""
-        written = self._written.get(key)
-        if written is None:
-            return GONE
         now_us = self._runtime.now_us()
-        version = written.version if now_us >= written.visible_us else written.before
-        return version if now_us < version.expires_us else GONE
+        for version, visible_us in reversed(self._written.get(key, ())):
+            if now_us >= visible_us:
+                return version if now_us < version.expires_us else GONE
+        return GONE
 
     def write(self, key: str, version: Version, *, visible_us: int | None = None) -> None:
         """Make ``version`` the newest state; others see it after the propagation delay."""
         if visible_us is None:
             visible_us = self._runtime.now_us() + self._propagation_us
-        self._written[key] = _Written(version, visible_us, self.read(key))
+        coming = [w for w in self._written.get(key, ()) if w.visible_us > self._runtime.now_us()]
+        seen = _Written(self.read(key), 0)
+        self._written[key] = [seen, *coming, _Written(version, visible_us)]
 
     def claim_write(self, key: str) -> bool:
         """Whether ``key`` may be written now: the service takes one write a second of a key."""
@@ -102,9 +103,15 @@ class KVNodeCache:
             return None
         return copy.version if now_us < copy.version.expires_us else None
 
-    def keep(self, key: str, version: Version, fetched_us: int) -> None:
-        """Hold a copy that was fetched (or written here) at ``fetched_us``."""
-        self._copies[key] = _Copy(version, fetched_us)
+    def keep(self, key: str, version: Version, fetched_us: int, *, own: bool = False) -> None:
+        """Hold a copy that was fetched, or written here (``own``), at ``fetched_us``."""
+        self._copies[key] = _Copy(version, fetched_us, own)
+
+    def keep_fetched(self, key: str, version: Version, asked_us: int, fetched_us: int) -> None:
+        """Hold what the central store answered, unless this node wrote ``key`` meanwhile."""
+        copy = self._copies.get(key)
+        if copy is None or not copy.own or copy.fetched_us < asked_us:
+            self.keep(key, version, fetched_us)
 
 
 class KVBinding:
@@ -133,9 +140,10 @@ class KVBinding:
         if version is not None:
             await inv.sleep(inv.draws.kv_read_node.us(inv.number, use))
         else:
+            asked_us = inv.now_us()
             await inv.sleep(inv.draws.kv_read_central.us(inv.number, use))
             version = self._store.read(key)
-            self._cache.keep(key, version, inv.now_us())
+            self._cache.keep_fetched(key, version, asked_us, inv.now_us())
         return version.text, version.metadata
 
     async def put(
@@ -173,4 +181,4 @@ class KVBinding:
         if not accepted:
             raise KVError("KV PUT failed: 429 Too Many Requests", 429)
         self._store.write(key, version)
-        self._cache.keep(key, version, inv.now_us())
+        self._cache.keep(key, version, inv.now_us(), own=True)

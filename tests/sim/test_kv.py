@@ -84,9 +84,9 @@ def test_the_writing_node_sees_its_write_at_once() -> None:
     """From the acknowledgement on, and its reads are answered by its own copy."""
     kv = KV()
     kv.write(0, "fra", "new")
-    kv.read(WRITE_US, "fra")
-    assert kv.run() == {WRITE_US: "new"}
-    assert kv.runtime.now_us() == WRITE_US + READ_NODE_US
+    kv.read(WRITE_US + 1, "fra")
+    assert kv.run() == {WRITE_US + 1: "new"}
+    assert kv.runtime.now_us() == WRITE_US + 1 + READ_NODE_US
 
 
 @pytest.mark.parametrize("cache_ttl", [None, 30, 100])
