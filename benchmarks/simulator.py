@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from benchmarks.naive_model import NaiveModel
 from benchmarks.rounds import compare, table
-
 from scenarios.loader import load
 from scenarios.schema import Scenario
 from sim.prepare import Prepared, prepare

@@ -151,10 +151,9 @@ def models(
     """The seven models by the names a request may ask for, in the order of the specification.
 
     ``effects`` are what ``data_driven`` divides by. ``direct`` says what becomes of touches
-    without a source: by ``skip`` they get 0 and the others share as if alone, unless all are
-    direct (https://support.google.com/analytics/answer/10596866: "all attribution models exclude
-    direct visits ... unless the path to conversion consists entirely of direct visits"); by
-    ``credit`` they count like any other touch.
+    without a source: by ``skip`` they get 0 and the others share as if alone, unless all touches
+    are direct (the rule of https://support.google.com/analytics/answer/10596866); by ``credit``
+    they count like any other touch.
     """
     counting_all: dict[str, Model] = {
         "last_click": last_click,
@@ -175,10 +174,6 @@ def fallback(
 ) -> str | None:
     """Why ``data_driven`` answers this journey with linear credit; None when it does not."""
     return _objection(journey if direct == "credit" else _counted(journey), effects)
-
-
-MODELS: Mapping[str, Model] = models()
-"""The models without a history; a name that is not here is refused."""
 
 
 def _weighted(weights: Sequence[float]) -> list[Credit]:
@@ -214,3 +209,7 @@ def _moment_or_none(text: str) -> datetime | None:
         return _moment(text)
     except (TypeError, ValueError):  # a database may hold NULL or a number where text belongs
         return None
+
+
+MODELS: Mapping[str, Model] = models()
+"""The models without a history; a name that is not here is refused."""

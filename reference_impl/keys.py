@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from urllib.parse import quote
 
 KV_MAX_KEY_BYTES = 512
@@ -14,7 +15,15 @@ def cache_key(cache_type: str, *parts: str) -> str:
 
     The type stays readable in front in either case, so that a listing by prefix finds the entry.
     """
-    key = ":".join([cache_type, *(quote(part, safe="") for part in parts)])
+    key = ":".join([cache_type, *map(_encoded, parts)])
     if len(key) <= KV_MAX_KEY_BYTES:
         return key
     return f"{cache_type}:#{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _encoded(part: str) -> str:
+    """``part`` percent-encoded; nearly all need no encoding, and asking costs a tenth of it."""
+    return part if _PLAIN(part) else quote(part, safe="")
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch

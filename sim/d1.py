@@ -108,7 +108,7 @@ class D1Executor:
         try:
             executions, service_us = server.serve(now_us, commands)
         except D1Error:
-            await inv.sleep(wait_us + back_us)
+            await inv.sleep(server.wait_us(now_us) + back_us)  # its own base is in there by now
             raise
         commit_us = draws.d1_commit.us(inv.number, use) if _writes(executions) else 0
         await inv.sleep(wait_us + sum(service_us) + commit_us + back_us)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import apsw
@@ -26,6 +27,9 @@ from sim.world import Call, World
 
 PACKAGES = ("edgekpi", "simpy", "numpy", "apsw", "hdrhistogram")
 """What may change a simulated number, so its version goes into the record."""
+
+LAID_OUT = 64
+"""Requests started ahead of their time at once."""
 
 EXPECTED = {ATTRIBUTION: 200, TRACKING: 202}
 
@@ -117,35 +121,37 @@ class Replication:
         return unit
 
     async def _offer(self) -> None:
-        """Start every request when it reaches its node; a chunk is laid out when it begins."""
+        """Start every request when it reaches its node.
+
+        A few requests are laid out ahead at a time: one event for all of them, and the kernel's
+        event list, whose length every event pays for, stays short.
+        """
         for chunk in self._plan:
-            await self._runtime.sleep_until(int(chunk.intended_us[0]))
-            for number, intended_us, is_event, key, attributed, node in _rows(chunk):
-                up_us, down_us = self.world.network_us(number)
-                if is_event:
-                    route, call = TRACKING, self._event(number, intended_us, key, attributed)
-                else:
-                    route, call = ATTRIBUTION, self._look_up(key)
-                request = self._request(number, intended_us, down_us, node, route, call)
-                self._runtime.spawn(request, at_us=intended_us + up_us)
+            rows = _rows(chunk)
+            while ahead := list(islice(rows, LAID_OUT)):
+                await self._runtime.sleep_until(ahead[0].intended_us)
+                for row in ahead:
+                    self._start(row)
             self._progress(len(chunk))
 
-    async def _request(
-        self,
-        number: int,
-        intended_us: int,
-        down_us: int,
-        node: int,
-        route: str,
-        call: Call[Response],
-    ) -> None:
+    def _start(self, row: _Row) -> None:
+        up_us, down_us = self.world.network_us(row.number)
+        if row.is_event:
+            route, call = TRACKING, self._event(row)
+        else:
+            route, call = ATTRIBUTION, self._look_up(row.key)
+        request = self._request(row, down_us, route, call)
+        self._runtime.spawn(request, at_us=row.intended_us + up_us)
+
+    async def _request(self, row: _Row, down_us: int, route: str, call: Call[Response]) -> None:
         """One request from its arrival at the node; its end is known before the way back is over,
         and no event is spent on waiting for it."""
+        number, intended_us = row.number, row.intended_us
         evidence = Evidence()
         failure: str | None = "unfinished"
         end_us = intended_us
         try:
-            response, evidence = await self.world.invoke(number, self.world.nodes[node], call)
+            response, evidence = await self.world.invoke(number, self.world.nodes[row.node], call)
             end_us = self._runtime.now_us() + down_us
             failure = self._failure(response, end_us - intended_us)
         finally:
@@ -166,9 +172,11 @@ class Replication:
         model = self._scenario.workload.attribution.model
         return lambda worker, ctx: worker.attribution(ctx, conversion_id, model)
 
-    def _event(self, number: int, intended_us: int, key: int, attributed: bool) -> Call[Response]:
-        wall_us = START_WALL_US + intended_us
-        event = event_of(self._conversions, str(self._seed), number, key, attributed, wall_us)
+    def _event(self, row: _Row) -> Call[Response]:
+        wall_us = START_WALL_US + row.intended_us
+        event = event_of(
+            self._conversions, str(self._seed), row.number, row.key, row.attributed, wall_us
+        )
         return lambda worker, ctx: worker.track(ctx, event)
 
 
@@ -187,10 +195,20 @@ class _Observer:
         self._recorder.stored(accepted_us, stored_us)
 
 
-def _rows(chunk: Chunk) -> Iterator[tuple[int, int, bool, int, bool, int]]:
-    """Number, intended start, whether it is an event, key, attributed, node of each request."""
+class _Row(NamedTuple):
+    """One request of the plan, in plain Python numbers."""
+
+    number: int
+    intended_us: int
+    is_event: bool
+    key: int
+    attributed: bool
+    node: int
+
+
+def _rows(chunk: Chunk) -> Iterator[_Row]:
     numbers = range(chunk.first, chunk.first + len(chunk))
     events = (chunk.route == TRACKS).tolist()
     columns = (chunk.intended_us, chunk.key, chunk.attributed, chunk.node)
     intended, key, attributed, node = (column.tolist() for column in columns)
-    return zip(numbers, intended, events, key, attributed, node, strict=True)
+    return map(_Row, numbers, intended, events, key, attributed, node)

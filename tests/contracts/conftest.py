@@ -8,5 +8,6 @@ pytest.register_assert_rewrite(
     "tests.contracts.runtime_contract",
     "tests.contracts.structured_contract",
     "tests.contracts.deadline_contract",
+    "tests.contracts.kv_contract",
     "tests.contracts.runners",
 )

@@ -42,6 +42,15 @@ def test_a_series_that_began_in_the_window_counts_whole() -> None:
     assert merged({}, reading([5, 6, 7])).series["queue.handling"].count == 3
 
 
+def test_what_the_answers_told_is_not_counted_again() -> None:
+    """The server's own view of requests and CPU is left to the evidence of each answer."""
+    after = reading([5, 6, 7])
+    after["cumulative"]["cpu"] = after["cumulative"]["d1.request"] = after["cumulative"][
+        "queue.handling"
+    ]
+    assert list(merged({}, after).series) == ["queue.handling"]
+
+
 def test_what_is_not_told_stays_unmeasured() -> None:
     """Without histograms and memory, nothing is recorded and nothing fails."""
     unit = merged({}, {"process_rss_bytes": 5})

@@ -1,0 +1,123 @@
+"""The deployment in one process: its queue is worked off, its profiler is told of everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from reference_impl.adapters.embedded import EmbeddedDeployment
+from reference_impl.adapters.server import listen
+from reference_impl.adapters.sqlite import Command, SqliteEngine
+from reference_impl.config import StackConfig
+from reference_impl.http import Origin
+from reference_impl.messages import Context, Evidence, Response
+from reference_impl.worker import Worker
+from tests.contracts.virtual_loop import VirtualLoop
+
+T = TypeVar("T")
+BATCH_TIMEOUT_US = 2_000_000
+
+
+def deployed(work: Callable[[EmbeddedDeployment, SqliteEngine], Awaitable[T]]) -> T:
+    """Run ``work`` with a deployment of its own, in virtual time."""
+
+    async def main() -> T:
+        engine = SqliteEngine()
+        engine.migrate()
+        deployment = EmbeddedDeployment(
+            engine, StackConfig(), batch_size=10, batch_timeout_us=BATCH_TIMEOUT_US
+        )
+        return await work(deployment, engine)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+async def track(deployment: EmbeddedDeployment, **fields: Any) -> Response:
+    body = {"user_id": "u", "event_name": "touch", "event_timestamp": 0, **fields}
+
+    async def call(worker: Worker, ctx: Context) -> Response:
+        return await worker.track(ctx, body)
+
+    return (await deployment.invoke(call, Origin()))[0]
+
+
+async def attribution(
+    deployment: EmbeddedDeployment, conversion_id: str
+) -> tuple[Response, Evidence]:
+    async def call(worker: Worker, ctx: Context) -> Response:
+        return await worker.attribution(ctx, conversion_id, "linear")
+
+    return await deployment.invoke(call, Origin())
+
+
+def test_e01_the_queue_is_worked_off_behind_the_answer() -> None:
+    """After the batch time-out the attribution is stored, and handling and delay are recorded."""
+
+    async def work(deployment: EmbeddedDeployment, engine: SqliteEngine) -> dict[str, Any]:
+        for i in range(3):
+            assert (await track(deployment, event_id=str(i), conversion_id="c1")).status == 202
+        await asyncio.sleep(1)
+        assert deployment.statistics()["queue"] == {"undelivered": 3, "dead": 0}
+        await asyncio.sleep(2)
+        assert deployment.statistics()["queue"] == {"undelivered": 0, "dead": 0}
+        count = Command("SELECT count(*) FROM multi_touch_attribution", ())
+        assert engine.execute([count])[0].rows == [(3 * 3,)]
+        return deployment.profiler.latency_summary()
+
+    summary = deployed(work)
+    assert summary["queue.handling"]["count"] == 1
+    assert summary["queue.accepted_to_stored"]["count"] == 3
+    assert summary["queue.accepted_to_stored"]["p95"] >= BATCH_TIMEOUT_US / 1000
+    assert summary["d1.consumer"]["count"] == 2
+
+
+def test_c31_a_touch_refreshes_what_was_answered_before() -> None:
+    """Once its message is handled, the look-up that was cached shows the new touch."""
+
+    async def work(deployment: EmbeddedDeployment, _engine: SqliteEngine) -> list[int]:
+        lengths = []
+        for i in range(3):
+            await track(deployment, event_id=str(i), conversion_id="c1")
+            await asyncio.sleep(3)
+            response, _ = await attribution(deployment, "c1")
+            lengths.append(len(json.loads(response.body)["attribution"]))
+        return lengths
+
+    assert deployed(work) == [1, 2, 3]
+
+
+def test_g06_each_request_has_its_own_evidence() -> None:
+    """Requests at the same time do not write into each other's evidence."""
+
+    async def work(deployment: EmbeddedDeployment, _engine: SqliteEngine) -> list[Evidence]:
+        answers = await asyncio.gather(*(attribution(deployment, f"c{i}") for i in range(20)))
+        return [evidence for _, evidence in answers]
+
+    for evidence in deployed(work):
+        assert (len(evidence.lookups), len(evidence.d1)) == (1, 1)
+        assert evidence.cpu_us is not None
+
+
+def test_what_is_not_known_here_is_not_claimed() -> None:
+    """The memory of an isolate is not the memory of this process."""
+
+    async def work(deployment: EmbeddedDeployment, _engine: SqliteEngine) -> dict[str, Any]:
+        return dict(deployment.statistics())
+
+    statistics = deployed(work)
+    assert statistics["memory_max_bytes"] is None
+    assert statistics["process_rss_bytes"] > 2**20
+
+
+def test_a_port_is_taken_once() -> None:
+    """Port 0 takes a free one; the same one again is an error that says so."""
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        assert port > 0
+        with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
+            listen("127.0.0.1", port)
