@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{NOT_VALID} not valid: interrupted", file=sys.stderr)
         return NOT_VALID
+    except OSError as error:  # a full disk, a folder that has gone
+        print(f"{NOT_VALID} not valid: {error}", file=sys.stderr)
+        return NOT_VALID
     return code
 
 
@@ -122,6 +125,8 @@ def run_both(options: argparse.Namespace) -> int:
     scenario = _scenario(options)
     out = _out(options, scenario, "both")
     simulated = _simulate(scenario, scenario.seed, REPLICATIONS, out / "simulated", options.quiet)
+    if simulated[0].invalid:  # interrupted
+        return _tell([simulated], out, options.json)
     options.host = None
     emulated = _load(options, scenario, out / "emulated")
     if isinstance(emulated, int):
@@ -274,7 +279,13 @@ def _tell(runs: list[Run], out: Path, as_json: bool, agree: dict[str, object] | 
 
 
 def _out(options: argparse.Namespace, scenario: Scenario, world: str) -> Path:
-    return Path(options.out or Path("reports", "out", f"{scenario.name}-{world}"))
+    """The folder to write into, made now: a run must not fail for it at its end."""
+    out = Path(options.out or Path("reports", "out", f"{scenario.name}-{world}"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongInput(f"--out {out}: {error.strerror}") from None
+    return out
 
 
 # --------------------------------------------------------------------------- options
@@ -298,31 +309,60 @@ def _parser() -> argparse.ArgumentParser:
         )
         own.set_defaults(command=function)
         if name == "serve":
-            own.add_argument("scenario", nargs="?", default=DEFAULT_SERVED, metavar="SCENARIO",
-                             help=f"whose journeys are served (default: {DEFAULT_SERVED})")
+            own.add_argument(
+                "scenario",
+                nargs="?",
+                default=DEFAULT_SERVED,
+                metavar="SCENARIO",
+                help=f"whose journeys are served (default: {DEFAULT_SERVED})",
+            )
         else:
             own.add_argument("scenario", metavar="SCENARIO", help="file or bundled name")
-        own.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
-                         help="override a value, like measure.window_s=60; repeatable")
+        own.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="override a value, like measure.window_s=60; repeatable",
+        )
         return own
 
     command("check", check, "validate a scenario and say in a paragraph what it asks")
     one = command("simulate", simulate, "answer a scenario in virtual time")
     one.add_argument("--seed", type=_whole(0), metavar="N", help="instead of the scenario's")
-    one.add_argument("--replications", type=_whole(1), default=REPLICATIONS, metavar="N",
-                     help=f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})")
+    one.add_argument(
+        "--replications",
+        type=_whole(1),
+        default=REPLICATIONS,
+        metavar="N",
+        help=f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})",
+    )
     _add_output(one)
     server = command("serve", serve, "serve the stack over HTTP, embedded KV and SQLite")
     server.add_argument("--host", default="127.0.0.1", metavar="H", help="default: 127.0.0.1")
-    server.add_argument("--port", type=_whole(0, 65535), default=8787, metavar="P",
-                        help="default: 8787; 0 takes a free one")
-    server.add_argument("--emulate", action="store_true",
-                        help="put the scenario's network, KV, D1 and queue in front")
+    server.add_argument(
+        "--port",
+        type=_whole(0, 65535),
+        default=8787,
+        metavar="P",
+        help="default: 8787; 0 takes a free one",
+    )
+    server.add_argument(
+        "--emulate",
+        action="store_true",
+        help="put the scenario's network, KV, D1 and queue in front",
+    )
     live = command("load", load, "answer a scenario against a server, with Locust")
-    live.add_argument("--host", metavar="URL",
-                      help="the deployment; without it our server is started with --emulate")
-    live.add_argument("--i-own-this-host", metavar="HOST",
-                      help="repeat the name in --host if it is not this machine; reads only")
+    live.add_argument(
+        "--host",
+        metavar="URL",
+        help="the deployment; without it our server is started with --emulate",
+    )
+    live.add_argument(
+        "--i-own-this-host",
+        metavar="HOST",
+        help="repeat the name in --host if it is not this machine; reads only",
+    )
     _add_output(live)
     _add_output(command("run", run_both, "simulate, load our emulated server, compare, report"))
     return parser
@@ -330,8 +370,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_output(parser: _Parser) -> None:
     parser.add_argument("--out", metavar="DIR", help="default: reports/out/<scenario>-<world>")
-    parser.add_argument("--json", action="store_true",
-                        help="the verdict on stdout, everything else on stderr")
+    parser.add_argument(
+        "--json", action="store_true", help="the verdict on stdout, everything else on stderr"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 

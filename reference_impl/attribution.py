@@ -94,8 +94,7 @@ def time_decay(journey: Sequence[Touch], converted_at: str | None = None) -> lis
     # Only differences of age matter, so ages count from the newest touch: that one weighs 1, and
     # neither the oldest touch nor a conversion long after all of them can make every weight 0.
     weights = [
-        0.0 if moment is None else DECAY_PER_DAY ** ((newest - moment) / _DAY)
-        for moment in moments
+        0.0 if moment is None else DECAY_PER_DAY ** ((newest - moment) / _DAY) for moment in moments
     ]
     return _weighted(weights)
 
@@ -145,9 +144,7 @@ def data_driven(journey: Sequence[Touch], effects: RemovalEffects = NO_HISTORY) 
     return _weighted([weight[touch.utm_source] for touch in journey])
 
 
-def models(
-    effects: RemovalEffects = NO_HISTORY, *, direct: Direct = "skip"
-) -> Mapping[str, Model]:
+def models(effects: RemovalEffects = NO_HISTORY, *, direct: Direct = "skip") -> Mapping[str, Model]:
     """The seven models by the names a request may ask for, in the order of the specification.
 
     ``effects`` are what ``data_driven`` divides by. ``direct`` says what becomes of touches

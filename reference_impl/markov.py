@@ -85,6 +85,8 @@ class Transitions:
         With N = (I - Q)^-1 the expected visits, a walk ever enters channel c with probability
         (start N)_c / N_cc and converts from there with (N r)_c. Removing c loses exactly the
         conversions of walks that enter it, so its effect is that product over all conversions.
+        Instead of I - Q the same in whole numbers is inverted, where a walk that hardly ever
+        leaves a channel loses no digits; the factor between the two cancels.
         """
         channels = list(dict.fromkeys([*self.starts, *(entered for _, entered in self.steps)]))
         conversions = self.conversions.total()
@@ -97,13 +99,14 @@ class Transitions:
         start = np.array([self.starts[channel] for channel in channels], dtype=float)
         converted = np.array([self.conversions[channel] for channel in channels], dtype=float)
         ended = np.array([self.nulls[channel] for channel in channels], dtype=float)
-        leaving = steps.sum(axis=1) + converted + ended
-        # Every journey ends, so from each channel an end can be reached and the inverse exists.
-        visits = np.linalg.inv(np.eye(len(channels)) - steps / leaving[:, np.newaxis])
+        leaving = np.diag(steps.sum(axis=1) + converted + ended)
+        # Every journey ends, so the inverse exists; as many enter a channel as leave it, so the
+        # diagonal dominates its columns, and elimination only ever adds: nothing falls below 0.
+        visits = np.linalg.inv(leaving - steps)
         entering = start @ visits / np.diag(visits)
-        converting = visits @ (converted / leaving)
+        converting = visits @ converted
         effects = entering * converting / (start @ converting)
-        rounded = [max(0.0, round(effect, _DECIMALS)) for effect in effects.tolist()]
+        rounded = [round(effect, _DECIMALS) for effect in effects.tolist()]
         return RemovalEffects(dict(zip(channels, rounded, strict=True)), conversions)
 
 

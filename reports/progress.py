@@ -43,7 +43,8 @@ class Counter:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._on_terminal:  # one that was never started would print an empty line
+            self._bar.stop()
 
     def advance(self, count: int) -> None:
         """``count`` more are done."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +42,11 @@ class Samples:
         """Write ``samples.npz`` in one step, so that a killed run leaves none or all of it."""
         target = folder / "samples.npz"
         partial = folder / ".samples.partial.npz"
-        np.savez_compressed(partial, **self.table()._asdict())
-        os.replace(partial, target)
+        try:
+            np.savez_compressed(partial, **self.table()._asdict())
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
         return target
 
 
@@ -61,10 +66,13 @@ def load(path: Path) -> SampleTable:
         ValueError: when the file is missing or is no such table.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return SampleTable(*(arrays[name] for name in SampleTable._fields))
-    except (OSError, KeyError, ValueError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            table = SampleTable(*(arrays[name] for name in SampleTable._fields))
+        if len({len(column) for column in table}) > 1:
+            raise ValueError("its columns differ in length")
+    except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: no readable table of samples ({error})") from None
+    return table
 
 
 def agreement(simulated: SampleTable, emulated: SampleTable) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Colour and drawn lines only on a terminal; plain ASCII everywhere else, so that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console
@@ -62,7 +62,8 @@ def _table(console: Console, *columns: str, right: Iterable[str] = ()) -> Table:
         header_style="bold",
     )
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left")
+        justify: Literal["right", "left"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     return table
 
 

@@ -47,16 +47,24 @@ class Simulated(NamedTuple):
 def simulate(
     scenario: Scenario, seed: int, replications: int, progress: Progress = lambda _count: None
 ) -> Simulated:
-    """Run ``replications`` with the seeds ``seed``, ``seed + 1``, ... and record them."""
-    prepared = prepare(scenario)
+    """Run ``replications`` with the seeds ``seed``, ``seed + 1``, ... and record them.
+
+    Ctrl-C ends it with a record of those that were finished, marked as not valid.
+    """
     samples = Samples()
     units: list[Unit] = []
-    for index in range(replications):
-        kept = samples if index == 0 else None
-        with quiet_collector():
-            replication = Replication(scenario, seed + index, prepared, kept, progress)
-            units.append(replication.run())
-    record = new_record(scenario, "simulated", seed, replication.window, units)
+    invalid: list[str] = []
+    try:
+        prepared = prepare(scenario)
+        for index in range(replications):
+            kept = samples if index == 0 else None
+            with quiet_collector():
+                replication = Replication(scenario, seed + index, prepared, kept, progress)
+                units.append(replication.run())
+    except KeyboardInterrupt:
+        invalid.append(f"interrupted after {len(units)} of {replications} replications")
+    record = new_record(scenario, "simulated", seed, Plan(scenario, seed, 1).window, units)
+    record.invalid = invalid
     record.provenance = {
         **versions(PACKAGES),
         "sqlite": apsw.sqlite_lib_version(),
@@ -99,7 +107,6 @@ class Replication:
         self._timeout_us = round(scenario.client.timeout_s * 1_000_000)
         self._recorder = Recorder(self._plan.window, cache_types=scenario.kpis.cache_types)
         self._runtime = SimRuntime()
-        self.window = self._plan.window
         self.world = World(
             self._runtime, scenario, seed, prepared.clone_engine(), _Observer(self._recorder)
         )
@@ -113,8 +120,10 @@ class Replication:
         What is not finished then is cancelled and counted as failed.
         """
         self._runtime.spawn(self._offer())
-        self._runtime.run(self._plan.horizon_us + self._timeout_us)
-        self._runtime.shutdown()
+        try:
+            self._runtime.run(self._plan.horizon_us + self._timeout_us)
+        finally:
+            self._runtime.shutdown()
         self._recorder.memory(self.world.memory_max_bytes())
         (unit,) = self._recorder.finish()
         unit.counts.update(self.world.counts())
@@ -140,25 +149,34 @@ class Replication:
             route, call = TRACKING, self._event(row)
         else:
             route, call = ATTRIBUTION, self._look_up(row.key)
+        if up_us > self._timeout_us:  # the client gives up before its request arrives
+            self._count(row, route, row.intended_us, "timeout", Evidence())
+            return
         request = self._request(row, down_us, route, call)
         self._runtime.spawn(request, at_us=row.intended_us + up_us)
 
     async def _request(self, row: _Row, down_us: int, route: str, call: Call[Response]) -> None:
         """One request from its arrival at the node; its end is known before the way back is over,
         and no event is spent on waiting for it."""
-        number, intended_us = row.number, row.intended_us
         evidence = Evidence()
         failure: str | None = "unfinished"
-        end_us = intended_us
+        end_us = row.intended_us
         try:
-            response, evidence = await self.world.invoke(number, self.world.nodes[row.node], call)
+            node = self.world.nodes[row.node]
+            response, evidence = await self.world.invoke(row.number, node, call)
             end_us = self._runtime.now_us() + down_us
-            failure = self._failure(response, end_us - intended_us)
+            failure = self._failure(response, end_us - row.intended_us)
         finally:
-            self._recorder.request(route, intended_us, intended_us, end_us, failure, evidence)
-            if self._samples is not None:
-                latency_us = FAILED if failure else end_us - intended_us
-                self._samples.add(number, route, latency_us, layers_of(evidence))
+            self._count(row, route, end_us, failure, evidence)
+
+    def _count(
+        self, row: _Row, route: str, end_us: int, failure: str | None, evidence: Evidence
+    ) -> None:
+        intended_us = row.intended_us
+        self._recorder.request(route, intended_us, intended_us, end_us, failure, evidence)
+        if self._samples is not None:
+            latency_us = FAILED if failure else end_us - intended_us
+            self._samples.add(row.number, route, latency_us, layers_of(evidence))
 
     def _failure(self, response: Response, latency_us: int) -> str | None:
         if latency_us > self._timeout_us:

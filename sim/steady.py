@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 
 from reference_impl.keys import cache_key
 from reference_impl.worker import ATTRIBUTION
+from scenarios.plan import cumulative
 from scenarios.schema import Scenario
-from scenarios.streams import stream
+from scenarios.streams import fractions, stream
 from sim.edge import EdgeNode
 from sim.kv import Version
 from sim.prepare import Prepared
 from sim.world import World
 
 US = 1_000_000
+LONG = 500.0
+"""Writes in one life from which an entry is as good as always there: e^500 is still a float."""
+
 Floats = NDArray[np.float64]
 
 
@@ -38,7 +42,8 @@ class Ages(NamedTuple):
 def renewal(rates: Floats, life_s: float, writes: float, draws: np.random.Generator) -> Ages:
     """Presence and age of entries that live ``life_s``, fetched at ``rates`` and written anew at
     the rate ``writes`` each (both a second)."""
-    stay_s = np.expm1(writes * life_s) / writes if writes > 0 else life_s
+    written = min(writes * life_s, LONG)
+    stay_s = np.expm1(written) / writes if writes > 0 else life_s
     births = stay_s * (rates + writes)
     present = draws.random(len(rates)) < births / (1 + births)
     share = draws.random(len(rates))
@@ -64,7 +69,11 @@ def fill_caches(
     touches = scenario.workload.tracking.rate_per_s * scenario.workload.tracking.attributed_share
     life_s = scenario.kv.expiration_ttl_s[ATTRIBUTION]
     kv = renewal(rates, life_s, touches / len(rates), stream(seed, "steady.kv", 0))
-    filler = _Filler(scenario, prepared, kv, zero_us, wall_us)
+    shares = cumulative([node.share for node in scenario.edge.nodes])
+    writer = np.searchsorted(
+        shares, fractions(stream(seed, "steady.writer", 0), len(rates)), "right"
+    )
+    filler = _Filler(scenario, prepared, kv, writer, zero_us, wall_us)
     filler.fill_store(world)
     for index, node in enumerate(world.nodes):
         filler.fill_node(node, rates * scenario.edge.nodes[index].share, seed, index)
@@ -72,13 +81,20 @@ def fill_caches(
 
 class _Filler:
     def __init__(
-        self, scenario: Scenario, prepared: Prepared, kv: Ages, zero_us: int, wall_us: int
+        self,
+        scenario: Scenario,
+        prepared: Prepared,
+        kv: Ages,
+        writer: NDArray[np.int64],
+        zero_us: int,
+        wall_us: int,
     ) -> None:
         model = scenario.workload.attribution.model
         conversions = prepared.population.conversions
         self._keys = [cache_key(ATTRIBUTION, c.conversion_id, model) for c in conversions]
         self._answers = prepared.answers
         self._kv = kv
+        self._writer = writer
         self._zero_us = zero_us
         self._copy_s = scenario.kv.cache_ttl_s
         self._l1_s = scenario.l1.ttl_s
@@ -101,7 +117,7 @@ class _Filler:
         each = rates / len(node.isolates)
         reads = len(node.isolates) * each / (1 + each * self._l1_s)
         copies = renewal(reads, self._copy_s, 0.0, stream(seed, "steady.node", index))
-        self._keep_copies(node, copies)
+        self._keep_copies(node, copies, self._writer == index)
         for number, isolate in enumerate(node.isolates):
             draws = stream(seed, f"steady.l1.{index}", number)
             held = renewal(each, self._l1_s, 0.0, draws)
@@ -111,9 +127,12 @@ class _Filler:
             for i, left in zip(*self._chosen(chosen, left_us), strict=True):
                 isolate.worker.cache.l1.set(self._keys[i], self._answers[i], self._zero_us + left)
 
-    def _keep_copies(self, node: EdgeNode, copies: Ages) -> None:
+    def _keep_copies(self, node: EdgeNode, copies: Ages, own: NDArray[np.bool_]) -> None:
+        """``own``: the entries that this node wrote, which left it a copy as old as the entry."""
         age_us = np.rint(np.minimum(copies.age_s, self._kv.age_s) * US).astype(np.int64)
-        chosen = copies.present & self._kv.present
+        written = own & (self._kv.age_s < self._copy_s)
+        age_us[written] = np.rint(self._kv.age_s[written] * US).astype(np.int64)
+        chosen = (copies.present | written) & self._kv.present
         for i, age in zip(*self._chosen(chosen, age_us), strict=True):
             node.kv_cache.keep(self._keys[i], self._versions[i], self._zero_us - age)
 

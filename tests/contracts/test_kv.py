@@ -65,19 +65,6 @@ def test_kv_contract(runner: Runner, case: Case) -> None:
     runner(case)
 
 
-def test_c16_an_embedded_entry_is_gone_at_its_end() -> None:
-    """Exactly at its expiry, not a moment later (KV058)."""
-
-    async def life(world: KVWorld) -> None:
-        await world.kv.put("k", "v", expiration_ttl=60)
-        await world.sleep_s(59.75)
-        assert await world.kv.get("k") == "v"
-        await world.sleep_s(0.25)
-        assert await world.kv.get("k") is None
-
-    on_memory(life)
-
-
 def test_every_case_says_what_it_holds() -> None:
     """A case without a docstring, or two of one name, would be a hole in the contract."""
     assert all(case.__doc__ for case in CASES)

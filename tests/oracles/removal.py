@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 Name = str | None
 State = tuple[str, Name]
@@ -37,7 +38,7 @@ def _graph(paths: Iterable[tuple[Sequence[Name], int, int]]) -> Graph:
     for channels, conversions, nulls in paths:
         for end, journeys in ((CONVERSION, conversions), (NULL, nulls)):
             walk = [START, *(("channel", name) for name in channels), end]
-            for state, following in zip(walk, walk[1:], strict=False):
+            for state, following in pairwise(walk):
                 if journeys:
                     edges = counts.setdefault(state, {})
                     edges[following] = edges.get(following, 0) + journeys

@@ -28,7 +28,7 @@ def first_click_totals(paths: Iterable[PublicPath]) -> Counter[str]:
 
 
 def linear_totals(paths: Iterable[PublicPath]) -> Counter[str]:
-    """Hundredths dealt like cards, one to each touch in turn from the oldest, until none is left."""
+    """Hundredths dealt like cards, one to each touch in turn from the oldest."""
     totals: Counter[str] = Counter()
     for channels, conversions, _ in paths:
         for channel, hand in zip(channels, _dealt(len(channels)), strict=True):

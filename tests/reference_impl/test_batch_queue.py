@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_impl.adapters import batch_queue
@@ -94,7 +94,6 @@ def test_batches_of_one(runtime: SimRuntime, consumer: Consumer) -> None:
 
 
 @given(st.lists(st.integers(0, 30_000), max_size=60), st.integers(1, 7))
-@settings(deadline=None)
 def test_every_message_is_delivered_once_and_in_time(times_us: list[int], size: int) -> None:
     """None is lost or repeated, none waits beyond the time-out, no batch is over its size."""
     runtime = SimRuntime()

@@ -99,7 +99,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_c01_c08_c09_c23_look_ups_agree_with_the_oracle(plan: list[tuple[int, str, Any]]) -> None:
     """Values, layers and lives agree with two dicts of (value, end); no layer outlives its TTL."""
     edge = Edge()
@@ -335,7 +335,7 @@ def test_c12_a_cancelled_waiter_disturbs_nobody(
 
 
 @given(st.lists(st.tuples(st.integers(0, 30_000), st.sampled_from("abc")), max_size=40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_c17_hits_and_misses_add_up_to_look_ups(asked: list[tuple[int, str]]) -> None:
     """Each look-up leaves one piece of evidence, and no key is fetched twice within its life."""
     edge = Edge()

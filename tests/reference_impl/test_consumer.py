@@ -114,7 +114,7 @@ offsets_us = st.lists(
 
 
 @given(offsets_us)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_c31_many_touches_are_spaced_and_the_last_one_wins(arrivals_us: list[int]) -> None:
     """However they arrive: never two writes of a key within a second, and all touches end up."""
     edge = Edge()

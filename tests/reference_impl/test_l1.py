@@ -83,7 +83,7 @@ class L1AgainstOracle(RuleBasedStateMachine):
 
 
 TestL1AgainstOracle = L1AgainstOracle.TestCase
-TestL1AgainstOracle.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestL1AgainstOracle.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @pytest.fixture

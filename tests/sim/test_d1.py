@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,7 +138,7 @@ def test_a_commit_waits_without_holding_the_thread() -> None:
 
 
 def test_a_failing_statement_costs_its_base() -> None:
-    """SQLite's words come back after wait, base and travel, and the next one waited for the base."""
+    """SQLite's words come back after wait, base and travel; the next one waited for it, too."""
     database = Database()
     database.ask(0, 0, [SCAN])
     database.ask(1, 1, [WRONG])
