@@ -49,7 +49,7 @@ class EmulatedDeployment:
         scenario = self._scenario
         zero_us = self._runtime.now_us() + zero_in_us
         wall_us = self._runtime.wall_us() + zero_in_us
-        self.profiler = LatencyProfiler()
+        self.profiler = LatencyProfiler(self._runtime.now_us)
         engine = self._prepared.clone_engine()
         self._world = World(self._runtime, scenario, seed, engine, _Observer(self.profiler))
         self._nodes = {node.name: node for node in self._world.nodes}

@@ -19,6 +19,7 @@ import asyncio
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from reference_impl import structured
@@ -181,6 +182,8 @@ class AsyncioRuntime:
         if not hasattr(work, "send"):
             raise TypeError(f"spawn takes a coroutine, not {work!r}; was the function called?")
         steps = work if at_us is None else self._at(_whole(at_us), work)
+        if (meter := _METER.get()) is not None:
+            steps = _metered(meter, steps)
         job = AsyncioJob(self, work, self._loop.create_task(steps))
         self._alive[job] = None
         return job
@@ -237,7 +240,7 @@ class AsyncioRuntime:
 
 
 class _Meter:
-    """CPU time of the running thread, summed over the steps of one coroutine."""
+    """CPU time of the running thread, summed over the steps of a coroutine and its jobs."""
 
     def __init__(self) -> None:
         self.used_ns = 0
@@ -261,12 +264,24 @@ class _Meter:
                 resume, argument = work.throw, error
 
 
+_METER: ContextVar[_Meter | None] = ContextVar("meter", default=None)
+"""Whose CPU time the running task uses. A task takes it over from the one that spawned it."""
+
+
+async def _metered(meter: _Meter, work: Coroutine[Any, Any, T]) -> T:
+    return await meter.drive(work)
+
+
 async def measure_cpu(work: Coroutine[Any, Any, T]) -> tuple[T, int]:
     """The result of ``work`` and the CPU time it used, in microseconds, rounded to nearest.
 
-    Counts the steps of ``work`` alone, by the clock of its thread: neither what other tasks do
-    while it waits, nor jobs it spawned. An error of ``work`` is raised as it is.
+    Counts the steps of ``work`` and of the jobs it spawned, as far as they have got when it ends,
+    by the clock of their thread; not what others do meanwhile. An error is raised as it is.
     """
     meter = _Meter()
-    result = await meter.drive(work)
+    before = _METER.set(meter)
+    try:
+        result = await meter.drive(work)
+    finally:
+        _METER.reset(before)
     return result, (meter.used_ns + 500) // 1_000

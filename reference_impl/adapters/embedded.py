@@ -5,6 +5,7 @@ This is what ``edgekpi serve`` runs without ``--emulate``: no modelled delay any
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
@@ -48,7 +49,7 @@ class EmbeddedDeployment:
             self._runtime, self._consume, batch_size=batch_size, batch_timeout_us=batch_timeout_us
         )
         self._worker = Worker(self._runtime, config)
-        self.profiler = LatencyProfiler()
+        self.profiler = LatencyProfiler(self._runtime.now_us, log_line)
 
     async def invoke(self, call: Call, _origin: Origin) -> tuple[Response, Evidence]:
         """Run ``call`` in the one isolate; CPU time is what its own steps took."""
@@ -84,6 +85,11 @@ class EmbeddedDeployment:
             if message.id not in failed:
                 self.profiler.stored(now_us - message.accepted_us)
         return failed
+
+
+def log_line(line: Mapping[str, Any]) -> None:
+    """One structured line of the profiler, as JSON on stderr."""
+    print(json.dumps(line), file=sys.stderr, flush=True)
 
 
 def process_rss_bytes() -> int:

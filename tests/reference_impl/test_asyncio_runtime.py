@@ -184,6 +184,29 @@ def test_cpu_time_is_rounded_once(cpu: FakeCpu) -> None:
     assert run(main()) == 5  # 4,500 ns
 
 
+def test_cpu_time_of_spawned_jobs_counts(cpu: FakeCpu) -> None:
+    """What a request's own jobs use until it ends is its own; what they use later is not in it."""
+
+    async def child(runtime: AsyncioRuntime, later_us: int) -> None:
+        cpu.now_ns += 4_000
+        await runtime.sleep(later_us)
+        cpu.now_ns += 90_000
+
+    async def request(runtime: AsyncioRuntime) -> None:
+        cpu.now_ns += 1_000
+        await runtime.gather(child(runtime, 10) for _ in range(2))
+        runtime.spawn(child(runtime, 1_000))
+        await runtime.sleep(5)
+
+    async def main() -> int:
+        runtime = AsyncioRuntime()
+        _, cpu_us = await measure_cpu(request(runtime))
+        await runtime.shutdown()
+        return cpu_us
+
+    assert run(main()) == 1 + 2 * (4 + 90) + 4
+
+
 @pytest.mark.parametrize("end", ["error", "cancel"])
 def test_measured_work_can_fail_and_be_cancelled(end: str) -> None:
     """Errors come out as they are; a cancellation reaches the work and its clean-up."""

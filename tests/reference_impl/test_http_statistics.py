@@ -76,7 +76,7 @@ class Noting:
     """A deployment that only notes where a request says it comes from."""
 
     def __init__(self) -> None:
-        self.profiler = LatencyProfiler()
+        self.profiler = LatencyProfiler(lambda: 0)
         self.origins: list[Origin] = []
 
     async def invoke(self, _call: Call, origin: Origin) -> tuple[Response, Evidence]:

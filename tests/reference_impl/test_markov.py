@@ -140,8 +140,8 @@ def test_rare_and_common_paths_together_lose_no_digits(history: list[Path]) -> N
 
 def test_a_path_of_10_000_touches_is_solved() -> None:
     """A walk that nearly never leaves its channel is still exact: every conversion passes it."""
-    history: list[Path] = [(["a"] * 9_999 + ["b"], 2, 0)]
-    assert removal_effects(history).by_channel == near({"a": 1.0, "b": 1.0})
+    path: list[Channel] = [*["a"] * 9_999, "b"]
+    assert removal_effects([(path, 2, 0)]).by_channel == near({"a": 1.0, "b": 1.0})
 
 
 @pytest.mark.parametrize("history", [[], [(["a"], 0, 0)]])

@@ -60,14 +60,19 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar_that_goes_away(
     monkeypatch: pytest.MonkeyPatch, *, quiet: bool
 ) -> None:
-    """Title, count and total while it lasts; the line is cleared at the end, also after an error."""
+    """Count and total while it lasts; the line is cleared at the end, also after an error."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with pytest.raises(KeyboardInterrupt), Counter("simulating", 1_000, quiet=quiet) as counter:
-        counter.advance(250)
-        raise KeyboardInterrupt
+
+    def advance_and_stop() -> None:
+        with Counter("simulating", 1_000, quiet=quiet) as counter:
+            counter.advance(250)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        advance_and_stop()
     shown = terminal.getvalue()
     assert ("250/1000" in shown) is not quiet
     assert shown.endswith("\x1b[2K") is not quiet

@@ -333,9 +333,9 @@ class Oracle:
 
 def _steps(rows: list[tuple[int, str, str, str, int]]) -> list[Step]:
     steps, at_us = [], 0
-    for gap_ms, *rest in rows:
+    for gap_ms, node, key, kind, ttl in rows:
         at_us += gap_ms * MS
-        steps.append(Step(at_us, *rest))
+        steps.append(Step(at_us, node, key, kind, ttl))
     return steps
 
 

@@ -1,4 +1,4 @@
-"""A replication counts everything once, and the same question has the same answer, byte for byte."""
+"""A replication counts everything once, and equal questions have equal answers, byte for byte."""
 
 from __future__ import annotations
 
