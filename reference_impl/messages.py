@@ -76,10 +76,17 @@ class Response:
 class Context(Protocol):
     """One invocation's bindings, as a Worker gets them: ``env`` and ``ctx`` in one."""
 
-    kv: KVNamespace
-    d1: D1Database
-    queue: Queue
-    evidence: Evidence
+    @property
+    def kv(self) -> KVNamespace: ...
+
+    @property
+    def d1(self) -> D1Database: ...
+
+    @property
+    def queue(self) -> Queue: ...
+
+    @property
+    def evidence(self) -> Evidence: ...
 
     def wait_until(self, work: Any) -> None:
         """Let ``work`` (a coroutine) go on after the answer; its errors are counted, not raised."""

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from reference_impl.messages import Evidence
-from reference_impl.ports import D1Database, KVNamespace, Queue, Runtime
+from reference_impl.ports import Runtime
 from sim.draws import Draws
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ machine, which the measurement is meant to show."""
 
 
 class Invocation:
-    """The Worker's context (``env`` and ``ctx``) in the world.
+    """The part of a Worker's context (``env`` and ``ctx``) that knows where and when it is.
+
+    The world adds the bindings to its services.
 
     A real sleep ends late by up to a millisecond or so. The overshoot is carried as a debt that
     the next sleep is shortened by; in virtual time it is always zero.
     """
 
-    __slots__ = ("_debt_us", "_runtime", "d1", "d1_uses", "draws", "evidence", "kv", "kv_reads",
-                 "kv_writes", "node", "number", "queue")  # fmt: skip
-
-    kv: KVNamespace
-    d1: D1Database
-    queue: Queue
+    __slots__ = (
+        "_debt_us", "_runtime", "d1_uses", "draws", "evidence", "kv_reads", "kv_writes", "node",
+        "number",
+    )  # fmt: skip
 
     def __init__(self, runtime: Runtime, draws: Draws, number: int, node: EdgeNode) -> None:
         self._runtime = runtime

@@ -7,7 +7,7 @@ executes the real stack against the modelled services.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from reference_impl.adapters.batch_queue import BatchQueue
 from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
@@ -74,6 +74,7 @@ class World:
             max_retries=scenario.queue.max_retries,
             max_concurrency=scenario.queue.max_concurrency,
         )
+        self._services = _Services(runtime, self.kv, self._d1, self._queue)
 
     def network_us(self, number: int) -> tuple[int, int]:
         """How long request ``number`` travels to its node (connection set-up included) and back."""
@@ -96,7 +97,7 @@ class World:
         await inv.sleep(down_us)
         return answer, inv.evidence
 
-    async def _run(self, inv: Invocation, call: Call[T]) -> T:
+    async def _run(self, inv: _BoundInvocation, call: Call[T]) -> T:
         isolate = inv.node.isolate(inv.number)
         isolate.enter()
         try:
@@ -131,12 +132,8 @@ class World:
     def _isolates(self) -> list[Isolate]:
         return [*(isolate for node in self.nodes for isolate in node.isolates), self._consumer]
 
-    def _invocation(self, number: int, node: EdgeNode, draws: Draws) -> Invocation:
-        inv = Invocation(self._runtime, draws, number, node)
-        inv.kv = KVBinding(inv, self.kv, node.kv_cache)
-        inv.d1 = D1Binding(D1Executor(inv, self._d1))
-        inv.queue = _QueueBinding(inv, self._queue)
-        return inv
+    def _invocation(self, number: int, node: EdgeNode, draws: Draws) -> _BoundInvocation:
+        return _BoundInvocation(self._services, draws, number, node)
 
     async def _consume(self, messages: Sequence[Message]) -> set[str]:
         """Dispatch one batch to the consumer; its draws are those of its first message."""
@@ -155,6 +152,38 @@ class World:
             if message.id not in failed:
                 self._observer.stored(message.accepted_us, end_us)
         return failed
+
+
+class _Services(NamedTuple):
+    """What every invocation of one world is bound to."""
+
+    runtime: Runtime
+    kv: KVStore
+    d1: D1Server
+    queue: BatchQueue
+
+
+class _BoundInvocation(Invocation):
+    """A Worker's whole context. A binding is made when it is asked for: most requests are
+    answered by L1 and need none."""
+
+    __slots__ = ("_services",)
+
+    def __init__(self, services: _Services, draws: Draws, number: int, node: EdgeNode) -> None:
+        super().__init__(services.runtime, draws, number, node)
+        self._services = services
+
+    @property
+    def kv(self) -> KVBinding:
+        return KVBinding(self, self._services.kv, self.node.kv_cache)
+
+    @property
+    def d1(self) -> D1Binding:
+        return D1Binding(D1Executor(self, self._services.d1))
+
+    @property
+    def queue(self) -> _QueueBinding:
+        return _QueueBinding(self, self._services.queue)
 
 
 class _QueueBinding:
