@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
     from reports.record import RunRecord
     from reports.verdict import Verdict
     from scenarios.schema import Scenario
 
 NOT_VALID, WRONG_INPUT = 22, 23
+CORRECT = "nothing was run; correct the above"
 REPLICATIONS = 5
 DEFAULT_SERVED = "smoke/tiny"
+DEFAULT_PORT = 8787
+EXAMPLE = "measure.window_s=60"
 
 EPILOG = """\
 exit codes, and the words that go with them:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongInput as wrong:
         for problem in wrong.problems:
             print(problem, file=sys.stderr)
-        print(f"{WRONG_INPUT} wrong input: nothing was run; correct the above", file=sys.stderr)
+        print(f"{WRONG_INPUT} wrong input: {CORRECT}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         print(f"{NOT_VALID} not valid: interrupted", file=sys.stderr)
@@ -89,16 +90,18 @@ def serve(options: argparse.Namespace) -> int:
     """Serve the stack until it is stopped."""
     from reference_impl.adapters.server import listen
     from reference_impl.adapters.server import serve as serve_app
+    from sim.serve import embedded, emulated
 
     scenario = _scenario(options)
+    token = os.environ.get("EDGEKPI_TOKEN")
     try:
         listening = listen(options.host, options.port)
     except OSError as error:
         raise WrongInput(f"--host {options.host} --port {options.port}: {error.strerror}") from None
-    make_app = _emulated_app(scenario) if options.emulate else _embedded_app(scenario)
+    make_app = emulated(scenario, token) if options.emulate else embedded(scenario, token)
     host, port = listening.getsockname()[:2]
     print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    if not os.environ.get("EDGEKPI_TOKEN"):
+    if not token:
         print(
             "EDGEKPI_TOKEN is not set: /api/performance/* will refuse everyone, and queue and "
             "memory cannot be measured",
@@ -114,7 +117,7 @@ def load(options: argparse.Namespace) -> int:
     scenario = _scenario(options)
     out = _out(options, scenario, "live" if options.host else "emulated")
     run = _load(options, scenario, out)
-    return run if isinstance(run, int) else _tell([run], out, options.json)
+    return _left_nothing(run) if isinstance(run, int) else _tell([run], out, options.json)
 
 
 def run_both(options: argparse.Namespace) -> int:
@@ -130,7 +133,7 @@ def run_both(options: argparse.Namespace) -> int:
     options.host = None
     emulated = _load(options, scenario, out / "emulated")
     if isinstance(emulated, int):
-        return emulated
+        return _left_nothing(emulated)
     tables = [load_samples(out / world / "samples.npz") for world in ("simulated", "emulated")]
     return _tell([simulated, emulated], out, options.json, agreement(*tables))
 
@@ -197,6 +200,15 @@ def _load(options: argparse.Namespace, scenario: Scenario, out: Path) -> Run | i
     return _recorded_since(started_ns, out) or code
 
 
+def _left_nothing(code: int) -> int:
+    """The last line of a load test that left no record, and its exit code."""
+    if code == WRONG_INPUT:
+        print(f"{WRONG_INPUT} wrong input: {CORRECT}", file=sys.stderr)
+        return WRONG_INPUT
+    print(f"{NOT_VALID} not valid: there is no record, for the reason above", file=sys.stderr)
+    return NOT_VALID
+
+
 def _recorded_since(started_ns: int, out: Path) -> Run | None:
     """What a run that began at ``started_ns`` left in ``out``; never an older run's record."""
     from reports.record import RecordError
@@ -219,41 +231,6 @@ def _serve_command(options: argparse.Namespace) -> list[str]:
     for override in options.set:
         command += ["--set", override]
     return [*command, "--port", "0"]
-
-
-def _emulated_app(scenario: Scenario) -> Callable[[], Starlette]:
-    from reference_impl.http import create_app
-    from sim.emulate import EmulatedDeployment
-    from sim.prepare import prepare
-
-    prepared = prepare(scenario)
-
-    def make_app() -> Starlette:
-        deployment = EmulatedDeployment(scenario, prepared)
-        return create_app(deployment, os.environ.get("EDGEKPI_TOKEN"), deployment.routes())
-
-    return make_app
-
-
-def _embedded_app(scenario: Scenario) -> Callable[[], Starlette]:
-    from reference_impl.adapters.embedded import EmbeddedDeployment
-    from reference_impl.http import create_app
-    from scenarios.journeys import load_population
-    from scenarios.stack import stack_config
-    from sim.prepare import load_engine
-
-    engine = load_engine(scenario, load_population(scenario.data))
-
-    def make_app() -> Starlette:
-        deployment = EmbeddedDeployment(
-            engine,
-            stack_config(scenario),
-            batch_size=scenario.queue.batch_size,
-            batch_timeout_us=round(scenario.queue.batch_timeout_s * 1_000_000),
-        )
-        return create_app(deployment, os.environ.get("EDGEKPI_TOKEN"))
-
-    return make_app
 
 
 def _tell(runs: list[Run], out: Path, as_json: bool, agree: dict[str, object] | None = None) -> int:
@@ -308,67 +285,57 @@ def _parser() -> argparse.ArgumentParser:
             name, help=about, description=about, epilog=EPILOG, formatter_class=raw
         )
         own.set_defaults(command=function)
-        if name == "serve":
-            own.add_argument(
-                "scenario",
-                nargs="?",
-                default=DEFAULT_SERVED,
-                metavar="SCENARIO",
-                help=f"whose journeys are served (default: {DEFAULT_SERVED})",
-            )
-        else:
-            own.add_argument("scenario", metavar="SCENARIO", help="file or bundled name")
-        own.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="PATH=VALUE",
-            help="override a value, like measure.window_s=60; repeatable",
-        )
+        how = f"override a value, like {EXAMPLE}; repeatable"
+        own.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=how)
         return own
 
-    command("check", check, "validate a scenario and say in a paragraph what it asks")
-    one = command("simulate", simulate, "answer a scenario in virtual time")
-    one.add_argument("--seed", type=_whole(0), metavar="N", help="instead of the scenario's")
-    one.add_argument(
-        "--replications",
-        type=_whole(1),
-        default=REPLICATIONS,
-        metavar="N",
-        help=f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})",
+    _add_scenario(
+        command("check", check, "validate a scenario and say in a paragraph what it asks")
     )
-    _add_output(one)
-    server = command("serve", serve, "serve the stack over HTTP, embedded KV and SQLite")
-    server.add_argument("--host", default="127.0.0.1", metavar="H", help="default: 127.0.0.1")
-    server.add_argument(
-        "--port",
-        type=_whole(0, 65535),
-        default=8787,
-        metavar="P",
-        help="default: 8787; 0 takes a free one",
-    )
-    server.add_argument(
-        "--emulate",
-        action="store_true",
-        help="put the scenario's network, KV, D1 and queue in front",
-    )
-    live = command("load", load, "answer a scenario against a server, with Locust")
-    live.add_argument(
-        "--host",
-        metavar="URL",
-        help="the deployment; without it our server is started with --emulate",
-    )
-    live.add_argument(
-        "--i-own-this-host",
-        metavar="HOST",
-        help="repeat the name in --host if it is not this machine; reads only",
-    )
-    _add_output(live)
+    _add_seeds(command("simulate", simulate, "answer a scenario in virtual time"))
+    _add_place(command("serve", serve, "serve the stack over HTTP, embedded KV and SQLite"))
+    _add_target(command("load", load, "answer a scenario against a server, with Locust"))
     _add_output(command("run", run_both, "simulate, load our emulated server, compare, report"))
     return parser
 
 
+def _add_scenario(parser: _Parser) -> None:
+    parser.add_argument("scenario", metavar="SCENARIO", help="file or bundled name")
+
+
+def _add_seeds(parser: _Parser) -> None:
+    _add_output(parser)
+    parser.add_argument("--seed", type=_whole(0), metavar="N", help="instead of the scenario's")
+    how_many = f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})"
+    parser.add_argument(
+        "--replications", type=_whole(1), default=REPLICATIONS, metavar="N", help=how_many
+    )
+
+
+def _add_place(parser: _Parser) -> None:
+    whose = f"whose journeys are served (default: {DEFAULT_SERVED})"
+    parser.add_argument(
+        "scenario", nargs="?", default=DEFAULT_SERVED, metavar="SCENARIO", help=whose
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="default: 127.0.0.1")
+    where = f"default: {DEFAULT_PORT}; 0 takes a free one"
+    parser.add_argument(
+        "--port", type=_whole(0, 65535), default=DEFAULT_PORT, metavar="P", help=where
+    )
+    in_front = "put the scenario's network, KV, D1 and queue in front"
+    parser.add_argument("--emulate", action="store_true", help=in_front)
+
+
+def _add_target(parser: _Parser) -> None:
+    _add_output(parser)
+    whom = "the deployment; without it our server is started with --emulate"
+    parser.add_argument("--host", metavar="URL", help=whom)
+    again = "repeat the name in --host if it is not this machine; reads only"
+    parser.add_argument("--i-own-this-host", metavar="HOST", help=again)
+
+
 def _add_output(parser: _Parser) -> None:
+    _add_scenario(parser)
     parser.add_argument("--out", metavar="DIR", help="default: reports/out/<scenario>-<world>")
     parser.add_argument(
         "--json", action="store_true", help="the verdict on stdout, everything else on stderr"

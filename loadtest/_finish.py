@@ -105,6 +105,6 @@ def _provenance(run: Run) -> dict[str, str | int | float]:
     for name, p in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
         if (lag_us := run.lag.percentile(p)) is not None:
             provenance[f"dispatch_lag_{name}_us"] = lag_us
-    if run.server_rss_bytes is not None:
-        provenance["server_process_rss_bytes"] = run.server_rss_bytes
+    for name, value in run.server_facts.items():
+        provenance[f"server_{name}"] = value
     return provenance

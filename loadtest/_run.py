@@ -61,7 +61,7 @@ class Run:
         self.invalid: list[str] = []
         self.notes = list(setup.notes)
         self.cpu_share = 0.0
-        self.server_rss_bytes: int | None = None
+        self.server_facts: dict[str, int] = {}
         self.result: Result | None = None
         self.clock = Clock()
         self.dispatcher = Dispatcher(self.clock)
@@ -174,8 +174,8 @@ class Run:
         if isinstance(before, str) or isinstance(after, str):
             self.notes.append(f"no statistics of the server: {unreadable}")
             return
-        rss = after.get("process_rss_bytes")
-        self.server_rss_bytes = rss if type(rss) is int else None
+        facts = {name: after.get(name) for name in ("process_rss_bytes", "sleep_floor_us")}
+        self.server_facts = {n: value for n, value in facts.items() if type(value) is int}
         try:
             merge_window(self.recorder, before, after)
         except ValueError as error:

@@ -28,6 +28,7 @@ UNPLANNED = 2**40
 
 MAX_ZERO_IN_US = 60_000_000
 MAX_SEED = 2**63 - 1
+SLEEPS_MEASURED = 15
 
 
 class EmulatedDeployment:
@@ -42,6 +43,7 @@ class EmulatedDeployment:
         self._prepared = prepared
         self._runtime = AsyncioRuntime()
         self._unplanned = itertools.count(UNPLANNED)
+        self._sleep_floor_us: int | None = None
         self.start(scenario.seed, 0)
 
     def start(self, seed: int, zero_in_us: int) -> None:
@@ -85,6 +87,7 @@ class EmulatedDeployment:
         return {
             "memory_max_bytes": self._world.memory_max_bytes(),
             "process_rss_bytes": process_rss_bytes(),
+            "sleep_floor_us": self._sleep_floor_us,
             "counts": self._world.counts(),
         }
 
@@ -99,7 +102,20 @@ class EmulatedDeployment:
             _whole(body, "zero_in_us", MAX_ZERO_IN_US),
         )
         self.start(seed, zero_in_us)
+        self._sleep_floor_us = await self._measure_sleep()
         return JSONResponse({"success": True})
+
+    async def _measure_sleep(self) -> int:
+        """How long the shortest sleep of this machine takes, the median of a few, in microseconds.
+
+        No modelled delay below it is met by itself, only through the debt that sleeps carry.
+        """
+        taken_us = []
+        for _ in range(SLEEPS_MEASURED):
+            started_us = self._runtime.now_us()
+            await self._runtime.sleep(1)
+            taken_us.append(self._runtime.now_us() - started_us)
+        return sorted(taken_us)[SLEEPS_MEASURED // 2]
 
 
 class _Observer:

@@ -101,8 +101,10 @@ def test_every_helper_of_the_tests_is_used() -> None:
         for path in (ROOT / "tests").rglob("*.py")
         if not path.name.startswith("test_") and path.name != "conftest.py"
     ]
-    used = re.compile(r"tests[.\w]*\.(\w+)|(\w+)\.py")
-    words = {word for text in texts for pair in used.findall(text) for word in pair}
+    used = re.compile(r"^from tests[\w.]* import .*$|\"\w+\.py\"|\"tests[\w.]*\"", re.M)
+    words = {
+        word for text in texts for use in used.findall(text) for word in re.findall(r"\w+", use)
+    }
     assert [name(path) for path in helpers if path.stem not in words] == []
 
 

@@ -225,3 +225,20 @@ def test_ctrl_c_elsewhere_is_not_valid(
     monkeypatch.setattr("scenarios.loader.load", stop)
     ran = run("check", "small.yaml")
     assert (ran.code, ran.err) == (22, "22 not valid: interrupted\n")
+
+
+def test_a_server_that_does_not_start_is_not_valid(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own message, ours, and the last line with the code; also where Locust itself fails."""
+    monkeypatch.setattr("edgekpi._serve_command", lambda _: [sys.executable, "-c", "1/0"])
+    ran = run("load", "small.yaml")
+    assert (ran.code, ran.out) == (22, "")
+    assert ran.err.splitlines() == [
+        "the emulated server did not start; its own message is above",
+        "22 not valid: there is no record, for the reason above",
+    ]
+    monkeypatch.setattr("loadtest._launch.run_locust", lambda *_: 1)
+    ran = run("load", "small.yaml", "--host", "http://127.0.0.1:9")
+    assert (ran.code, ran.out) == (22, "")
+    assert ran.err.splitlines() == ["22 not valid: there is no record, for the reason above"]

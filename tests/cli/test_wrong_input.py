@@ -1,4 +1,4 @@
-"""What cannot be run is told in sentences, all at once, and nothing is run; and what can be asked."""
+"""What cannot be run is told in sentences, all at once, and nothing is run; and --help."""
 
 from __future__ import annotations
 

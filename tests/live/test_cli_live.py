@@ -107,7 +107,7 @@ def test_run_shows_that_both_worlds_agree(tmp_path: Path) -> None:
 def test_plain_locust_against_a_plain_server(
     tmp_path: Path, served: tuple[subprocess.Popen[str], str]
 ) -> None:
-    """``locust -f loadtest --headless -t 2s``: the look-ups of smoke/tiny, the verdict, its code."""
+    """``locust -f loadtest --headless -t 2s``: the look-ups of smoke/tiny, verdict and code."""
     options = ("--headless", "-t", "2s", "--host", served[1])
     process = start(tmp_path, "locust", "-f", str(ROOT / "loadtest"), *options)
     out, err = process.communicate(timeout=TIMEOUT_S)
@@ -163,6 +163,7 @@ def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
     code, out, err = edgekpi(tmp_path, "load", "smoke/tiny", *SHORT, *where)
     assert (code, out) == (23, "")
     assert "--i-own-this-host" in err
+    assert last_line(err).startswith("23 wrong input")
     assert "Traceback" not in err
 
 

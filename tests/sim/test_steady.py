@@ -130,7 +130,7 @@ TWO_NODES = [{"name": "fra", "share": 0.7}, {"name": "ams", "share": 0.3}]
 
 @pytest.mark.parametrize(
     ("touches", "edge"),
-    [(0.0, {}), (0.7, {}), (0.0, {"isolates_per_node": 3}), (0.0, {"nodes": TWO_NODES})],
+    [(0.7, {}), (0.0, {"isolates_per_node": 3}), (0.0, {"nodes": TWO_NODES})],
 )
 def test_a_steady_start_is_where_a_long_run_arrives(touches: float, edge: dict[str, Any]) -> None:
     """With a TTL of 60 s: at once, and after a cold start that waited out three TTLs.
