@@ -76,7 +76,7 @@ class Server:
 
 
 UNSEEN = ("d1.consumer", "queue.accepted_to_stored", "queue.handling")
-"""What no answer can carry. All else the server counts too, but the answers have told it already."""
+"""What no answer can carry. The rest of what the server counts, the answers have told already."""
 
 
 def merge_window(recorder: Recorder, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
