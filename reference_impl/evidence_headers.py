@@ -9,6 +9,7 @@ what cannot be understood is no evidence rather than an error.
 | answered by memory | ``L1; hit; detail=attribution`` |
 | answered by KV | ``KV; hit; detail=attribution`` |
 | a cached "not there" | the same with ``; negative`` |
+| a hit past its life, being renewed | the same with ``; stale`` |
 | fetched from D1 | ``KV; fwd=miss; detail=attribution`` |
 | joined another's fetch | ``KV; fwd=miss; collapsed; detail=attribution`` |
 """
@@ -60,7 +61,8 @@ def decode(headers: Mapping[str, str]) -> Evidence:
 
 
 def _cache_member(lookup: Lookup) -> str:
-    detail = f"; detail={lookup.cache_type}" + ("; negative" if lookup.negative else "")
+    detail = f"; detail={lookup.cache_type}"
+    detail += ("; negative" if lookup.negative else "") + ("; stale" if lookup.stale else "")
     if lookup.layer is Layer.L1:
         return "L1; hit" + detail
     if lookup.layer is Layer.KV:
@@ -74,7 +76,7 @@ def _lookup(name: str, params: Mapping[str, str]) -> Lookup:
         layer = {"l1": Layer.L1, "kv": Layer.KV}.get(name, Layer.UNKNOWN)
     elif "fwd" in params:
         layer = Layer.JOINED if "collapsed" in params else Layer.MISS
-    return Lookup(params.get("detail", ""), layer, "negative" in params)
+    return Lookup(params.get("detail", ""), layer, "negative" in params, "stale" in params)
 
 
 def _d1_metric(call: D1Call) -> str:

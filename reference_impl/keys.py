@@ -21,6 +21,12 @@ def cache_key(cache_type: str, *parts: str) -> str:
     return f"{cache_type}:#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def stable_share(key: str) -> float:
+    """A number from 0 to under 1 that depends on ``key`` alone: the same everywhere, for ever."""
+    digest = hashlib.blake2b(key.encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") / 2**32
+
+
 def _encoded(part: str) -> str:
     """``part`` percent-encoded; nearly all need no encoding, and asking costs a tenth of it."""
     return part if _PLAIN(part) else quote(part, safe="")

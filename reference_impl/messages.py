@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from reference_impl.l1 import L1Cache
 from reference_impl.ports import D1Database, KVNamespace, Queue
 
 
@@ -32,11 +33,15 @@ HITS = frozenset({Layer.L1, Layer.KV})
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One CacheManager look-up: its cache type, who answered, whether it was "not there"."""
+    """One CacheManager look-up: its cache type, who answered, whether it was "not there".
+
+    ``stale``: a hit past its life, served while one look-up of the isolate renews it.
+    """
 
     cache_type: str
     layer: Layer
     negative: bool = False
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,10 @@ class Response:
 
 
 class Context(Protocol):
-    """One invocation's bindings, as a Worker gets them: ``env`` and ``ctx`` in one."""
+    """One invocation's bindings, as a Worker gets them: ``env`` and ``ctx`` in one.
+
+    ``l1`` starts as ``None``; a request-scoped cache keeps its memory of this invocation there.
+    """
 
     @property
     def kv(self) -> KVNamespace: ...
@@ -87,6 +95,8 @@ class Context(Protocol):
 
     @property
     def evidence(self) -> Evidence: ...
+
+    l1: L1Cache | None
 
     def wait_until(self, work: Any) -> None:
         """Let ``work`` (a coroutine) go on after the answer; its errors are counted, not raised."""

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from reference_impl.arguments import (
+    MAX_BOUND_VALUES,
+    BadArgument,
+    checked_count,
+    checked_id,
+    checked_model,
+    checked_values,
+)
 from reference_impl.attribution import Credit, Touch
+from reference_impl.bulk import Insertion
+from reference_impl.channels import PERFORMANCE, VALUE_DECIMALS, Command, account, marks
+from reference_impl.d1_calls import D1Calls
 from reference_impl.events import Event
-from reference_impl.messages import Context, D1Call
-from reference_impl.ports import D1Error, D1Result, D1Statement, Runtime
+from reference_impl.history import MAX_JOURNEYS, MAX_PAGE, ChannelHistory, read_history
+from reference_impl.journeys import PAGE_SIZE, JourneyPage, Place, page_of, page_statement
+from reference_impl.messages import Context
+from reference_impl.ports import Runtime, SqlValue
+from reference_impl.query_cache import QueryCache, Question, Row, RowKeys, is_question, tables_in
 from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.slow_queries import SlowQueryLog
 from reference_impl.times import from_wall_us
 
-MAX_BOUND_VALUES = 100
-"""https://developers.cloudflare.com/d1/platform/limits/: values one statement may bind."""
+MAX_CONVERSIONS = 90
+"""Conversions one statement may name: under 100 bound values with its others."""
 
 _INSERT_EVENT = (
     f"INSERT INTO user_journeys ({', '.join(JOURNEY_COLUMNS)}) "
@@ -25,7 +40,29 @@ _JOURNEY = (
     "ORDER BY event_timestamp, position, id"
 )
 
+_JOURNEYS = (
+    "SELECT conversion_id, utm_source, event_timestamp FROM user_journeys "
+    "WHERE conversion_id IN ({}) ORDER BY conversion_id, event_timestamp, position, id"
+)
+
+_ATTRIBUTION_DATA = """WITH touches AS (
+  SELECT utm_source, utm_medium, utm_campaign, event_name, event_timestamp, CAST(
+    row_number() OVER (ORDER BY event_timestamp, position, id) - 1 AS INTEGER) AS place
+  FROM user_journeys WHERE conversion_id = ?)
+SELECT a.conversion_id, a.attribution_model, a.touchpoint_index, a.utm_source,
+  a.credit_percentage, a.role, a.created_at,
+  t.utm_medium, t.utm_campaign, t.event_name, t.event_timestamp
+FROM multi_touch_attribution AS a
+LEFT JOIN touches AS t ON t.place = a.touchpoint_index AND +t.utm_source IS a.utm_source
+WHERE a.conversion_id = ? AND a.attribution_model = ? ORDER BY a.touchpoint_index"""
+"""Touches are numbered in the order they were credited in. The ``+`` keeps SQLite from looking
+them up by their source, of which a journey may have one only; without the cast it would look
+through all of them for each."""
+
 _FORGET_ATTRIBUTION = "DELETE FROM multi_touch_attribution WHERE conversion_id = ?"
+_FORGET_MODEL = (
+    "DELETE FROM multi_touch_attribution WHERE attribution_model = ? AND conversion_id IN ({})"
+)
 
 _CREDIT_ROW = "(?, ?, ?, ?, ?, ?, ?)"
 _CREDIT_ROWS_MAX = MAX_BOUND_VALUES // _CREDIT_ROW.count("?")
@@ -34,12 +71,86 @@ _INSERT_CREDITS = (
     "utm_source, credit_percentage, role, created_at) VALUES "
 )
 
+_SET_VALUE = (
+    "INSERT INTO conversion_values (conversion_id, value) VALUES (?, ?) "
+    "ON CONFLICT (conversion_id) DO UPDATE SET value = excluded.value"
+)
+
+
+class Attributed(NamedTuple):
+    """A conversion's touches, oldest first, and the credit of each."""
+
+    journey: Sequence[Touch]
+    shares: Sequence[Credit]
+
 
 class QueryOptimizer:
-    """One isolate's access to D1: fixed statements that use the schema's indexes."""
+    """One isolate's access to D1: fixed statements that use the schema's indexes.
+
+    The look-ups named after the specification keep their answer for a minute in ``cache``, of
+    which this isolate's own writes are taken out. What the cache manager asks for itself (the
+    journeys that attribution is computed from) is not kept here: it is in L1 and KV already, and
+    a refresh must see what other isolates have written. Whoever puts another look-up behind the
+    cache manager asks with ``fresh=True``.
+
+    All raise :class:`D1Error` when D1 fails, and :class:`BadArgument` before anything travels.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._d1 = D1Calls(runtime)
+
+    @property
+    def cache(self) -> QueryCache:
+        """The answers of the last minute."""
+        return self._d1.cache
+
+    @property
+    def slow(self) -> SlowQueryLog:
+        """The calls that took over 100 ms."""
+        return self._d1.slow
+
+    # ----------------------------------------------------------------- any statement
+
+    async def execute(
+        self,
+        ctx: Context,
+        sql: str,
+        params: Sequence[SqlValue] = (),
+        cache_parts: Sequence[str] | None = None,
+    ) -> list[Row]:
+        """The rows of a statement; with ``cache_parts`` kept for a minute under that name.
+
+        A statement that may write takes out of the cache whatever rests on the tables it names.
+        """
+        values = checked_values(params)
+        if not is_question(sql):
+            if cache_parts is not None:
+                raise BadArgument("only a single SELECT can be cached")
+            try:
+                return await self._d1.rows(ctx, "execute", sql, values)
+            finally:
+                self.cache.written(tables_in(sql))
+
+        async def read() -> list[Row]:
+            return await self._d1.rows(ctx, "execute", sql, values)
+
+        if cache_parts is None:
+            return await read()
+        if isinstance(cache_parts, str) or not cache_parts:
+            raise BadArgument("cache_parts must be a list of names")
+        parts = tuple(checked_id("a part of a cache name", part) for part in cache_parts)
+        return await self._d1.cached(Question(parts, sql, values, tables_in(sql)), read)
+
+    def invalidate_cache(self, pattern: str) -> int:
+        """Drop cached answers by name, where only ``*`` is special; how many there were.
+
+        Names: ``journey:<user>:<conversion or all>``, ``attribution:<conversion>:<model>``,
+        ``performance:<model>:<limit>`` and whatever :meth:`execute` was given.
+        """
+        return self.cache.invalidate(pattern)
+
+    # ----------------------------------------------------------------- journeys
 
     async def insert_event(self, ctx: Context, event: Event) -> bool:
         """Commit one event; false when its ``event_id`` is there already.
@@ -47,16 +158,98 @@ class QueryOptimizer:
         Raises:
             D1Error: when it is not known to be stored.
         """
-        created_at = from_wall_us(self._runtime.wall_us())
+        created_at = self._now()
         statement = ctx.d1.prepare(_INSERT_EVENT).bind(*event.row(created_at))
-        (result,) = await self._batch(ctx, "insert_event", [statement])
+        try:
+            (result,) = await self._d1.batch(ctx, "insert_event", [statement], _INSERT_EVENT)
+        finally:
+            keys = [f"user_id={event.user_id}", f"conversion_id={event.conversion_id}"]
+            self.cache.written({"user_journeys": frozenset(keys)})
         return bool(result.meta["changes"])
+
+    async def batch_insert(
+        self, ctx: Context, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> int:
+        """Insert all rows or none, in one round trip; how many are new.
+
+        An event whose ``event_id`` is known counts once and is no error. Times may come in any
+        form :func:`times.parse` takes; ``created_at`` is added where it is not given. Credits and
+        values go into the sums of their channels.
+        """
+        insertion = Insertion(table, columns, rows, self._now())
+        if not insertion.rows:
+            return 0
+        try:
+            results = await self._d1.run(ctx, "batch_insert", insertion.commands)
+        finally:
+            self.cache.written({table: frozenset(), "channel_performance": frozenset()})
+        return sum(int(result.meta["changes"]) for result in results[insertion.counted])
+
+    async def get_user_journey(
+        self, ctx: Context, user_id: str, conversion_id: str | None = None, *, fresh: bool = False
+    ) -> list[Row]:
+        """Every touch of a user, or those of one conversion, oldest first.
+
+        Equal times come in the order of ``position``, then of arrival.
+        """
+        sql, values = page_statement(user_id, conversion_id, None, PAGE_SIZE)
+
+        async def read() -> list[Row]:
+            rows, after = await self.journey_page(ctx, user_id, conversion_id)
+            while after is not None:
+                more, after = await self.journey_page(ctx, user_id, conversion_id, after)
+                rows += more
+            return rows
+
+        parts = ("journey", user_id, "all" if conversion_id is None else conversion_id)
+        reads = {"user_journeys": frozenset([f"user_id={user_id}"])}
+        return await self._d1.cached(Question(parts, sql, values, reads), read, fresh=fresh)
+
+    async def journey_page(
+        self,
+        ctx: Context,
+        user_id: str,
+        conversion_id: str | None = None,
+        after: Place | None = None,
+        size: int = PAGE_SIZE,
+    ) -> JourneyPage:
+        """One page of :meth:`get_user_journey`, at most 500 touches; ``after`` of the page before
+        leads to the next. Not cached. A touch that comes meanwhile moves no other to a page that
+        was read."""
+        sql, values = page_statement(user_id, conversion_id, after, size)
+        return page_of(await self._d1.rows(ctx, "journey_page", sql, values), size)
 
     async def get_conversion_journey(self, ctx: Context, conversion_id: str) -> list[Touch]:
         """Every touch of a conversion, oldest first; equal times in the order of ``position``."""
         statement = ctx.d1.prepare(_JOURNEY).bind(conversion_id)
-        (result,) = await self._batch(ctx, "get_conversion_journey", [statement])
+        (result,) = await self._d1.batch(ctx, "get_conversion_journey", [statement], _JOURNEY)
         return [Touch(row["utm_source"], row["event_timestamp"]) for row in result.results]
+
+    async def get_conversion_journeys(
+        self, ctx: Context, conversion_ids: Sequence[str]
+    ) -> dict[str, list[Touch]]:
+        """The journeys of at most 90 conversions in one statement; empty for an unknown one."""
+        checked_count("the number of conversions", len(conversion_ids), MAX_CONVERSIONS)
+        sql = _JOURNEYS.format(marks(len(conversion_ids)))
+        journeys: dict[str, list[Touch]] = {each: [] for each in conversion_ids}
+        for row in await self._d1.rows(ctx, "get_conversion_journeys", sql, tuple(conversion_ids)):
+            touch = Touch(row["utm_source"], row["event_timestamp"])
+            journeys[row["conversion_id"]].append(touch)
+        return journeys
+
+    async def channel_history(
+        self, ctx: Context, *, page_size: int = MAX_PAGE, max_journeys: int = MAX_JOURNEYS
+    ) -> ChannelHistory:
+        """All stored journeys as paths of channels, one statement a page; see :mod:`history`."""
+        checked_count("page_size", page_size, MAX_PAGE)
+        checked_count("max_journeys", max_journeys, MAX_JOURNEYS)
+
+        async def ask(sql: str, values: tuple[SqlValue, ...]) -> list[Row]:
+            return await self._d1.rows(ctx, "channel_history", sql, values)
+
+        return await read_history(ask, page_size=page_size, max_journeys=max_journeys)
+
+    # ----------------------------------------------------------------- attribution
 
     async def store_attribution(
         self,
@@ -65,43 +258,113 @@ class QueryOptimizer:
         journey: Sequence[Touch],
         credits_by_model: Mapping[str, Sequence[Credit]],
     ) -> None:
-        """Replace what is stored of a conversion, in one transaction and one round trip."""
-        created_at = from_wall_us(self._runtime.wall_us())
+        """Replace all that is stored of a conversion, and what its channels have of it, in one
+        transaction and one round trip."""
         rows = [
-            (conversion_id, model, index, touch.utm_source, credit.percent, credit.role, created_at)
+            row
             for model, shares in credits_by_model.items()
-            for index, (touch, credit) in enumerate(zip(journey, shares, strict=True))
+            for row in _credit_rows(conversion_id, model, Attributed(journey, shares))
         ]
-        statements = [ctx.d1.prepare(_FORGET_ATTRIBUTION).bind(conversion_id)]
-        for start in range(0, len(rows), _CREDIT_ROWS_MAX):
-            statements.append(_insert_credits(ctx, rows[start : start + _CREDIT_ROWS_MAX]))
-        await self._batch(ctx, "store_attribution", statements)
+        forget = (_FORGET_ATTRIBUTION, (conversion_id,))
+        await self._replace(ctx, "store_attribution", [conversion_id], None, forget, rows)
 
-    async def _batch(
-        self, ctx: Context, name: str, statements: Sequence[D1Statement]
-    ) -> list[D1Result]:
-        started_us = self._runtime.now_us()
+    async def store_model(
+        self, ctx: Context, model: str, attributed: Mapping[str, Attributed]
+    ) -> None:
+        """Replace what is stored of at most 90 conversions for one model; their other models
+        stay. One transaction and one round trip, the channels included."""
+        ids = list(attributed)
+        checked_count("the number of conversions", len(ids), MAX_CONVERSIONS)
+        rows = [row for each in ids for row in _credit_rows(each, model, attributed[each])]
+        forget = (_FORGET_MODEL.format(marks(len(ids))), (model, *ids))
+        await self._replace(ctx, "store_model", ids, model, forget, rows)
+
+    async def set_conversion_value(self, ctx: Context, conversion_id: str, value: float) -> None:
+        """Say what a conversion is worth, with two decimals; its channels' values follow."""
+        checked_id("conversion_id", conversion_id)
+        checked_values([value])
+        if not isinstance(value, int | float) or value < 0:
+            raise BadArgument("a conversion's value must be a number that is not negative")
+        now = self._now()
+        off, on = (account(sign, [conversion_id], None, now) for sign in (-1, 1))
+        worth = (_SET_VALUE, (conversion_id, round(float(value), VALUE_DECIMALS)))
         try:
-            if len(statements) == 1:
-                results = [await statements[0].all()]
-            else:
-                results = await ctx.d1.batch(statements)
-        except D1Error:
-            total_us = self._runtime.now_us() - started_us
-            ctx.evidence.d1.append(D1Call(name, total_us, failed=True))
-            raise
-        total_us = self._runtime.now_us() - started_us
-        ctx.evidence.d1.append(_call(name, total_us, results))
-        return results
+            await self._d1.run(ctx, "set_conversion_value", [*off, worth, *on])
+        finally:
+            self.cache.written(dict.fromkeys(("conversion_values", "channel_performance"), _ANY))
+
+    async def get_attribution_data(
+        self, ctx: Context, conversion_id: str, model: str, *, fresh: bool = False
+    ) -> list[Row]:
+        """The stored credits of a conversion, one row a touch, with what is known of the touch.
+
+        A touch that came since the credits were stored may shift those after it; where the source
+        shows it, what is known of the touch is None until the next refresh.
+        """
+        checked_id("conversion_id", conversion_id)
+        parts = ("attribution", conversion_id, checked_model(model))
+        values = (conversion_id, conversion_id, model)
+        key = frozenset([f"conversion_id={conversion_id}"])
+        question = Question(
+            parts, _ATTRIBUTION_DATA, values, {"user_journeys": key, "multi_touch_attribution": key}
+        )
+
+        async def read() -> list[Row]:
+            return await self._d1.rows(ctx, "get_attribution_data", _ATTRIBUTION_DATA, values)
+
+        return await self._d1.cached(question, read, fresh=fresh)
+
+    async def get_channel_performance(
+        self, ctx: Context, model: str, limit: int = 50, *, fresh: bool = False
+    ) -> list[Row]:
+        """The channels with most credit, at most ``limit`` (1 to 1,000); see :mod:`channels`."""
+        values = (checked_model(model), checked_count("limit", limit, 1000))
+        question = Question(
+            ("performance", model, str(limit)), PERFORMANCE, values, {"channel_performance": _ANY}
+        )
+
+        async def read() -> list[Row]:
+            return await self._d1.rows(ctx, "get_channel_performance", PERFORMANCE, values)
+
+        return await self._d1.cached(question, read, fresh=fresh)
+
+    async def _replace(
+        self,
+        ctx: Context,
+        name: str,
+        conversion_ids: Sequence[str],
+        model: str | None,
+        forget: Command,
+        rows: Sequence[_CreditRow],
+    ) -> None:
+        """Take the conversions off their channels' sums, write their rows anew, add them again."""
+        now = self._now()
+        off, on = (account(sign, conversion_ids, model, now) for sign in (-1, 1))
+        inserts = [
+            _insert_credits([(*row, now) for row in rows[start : start + _CREDIT_ROWS_MAX]])
+            for start in range(0, len(rows), _CREDIT_ROWS_MAX)
+        ]
+        try:
+            await self._d1.run(ctx, name, [*off, forget, *inserts, *(on if rows else [])])
+        finally:
+            keys = frozenset(f"conversion_id={each}" for each in conversion_ids)
+            self.cache.written({"multi_touch_attribution": keys, "channel_performance": _ANY})
+
+    def _now(self) -> str:
+        return from_wall_us(self._runtime.wall_us())
 
 
-def _insert_credits(ctx: Context, rows: Sequence[tuple[Any, ...]]) -> D1Statement:
+_ANY: RowKeys = frozenset()
+_CreditRow = tuple[str, str, int, str | None, float, str | None]
+
+
+def _credit_rows(conversion_id: str, model: str, attributed: Attributed) -> list[_CreditRow]:
+    return [
+        (conversion_id, model, index, touch.utm_source, credit.percent, credit.role)
+        for index, (touch, credit) in enumerate(zip(*attributed, strict=True))
+    ]
+
+
+def _insert_credits(rows: Sequence[tuple[SqlValue, ...]]) -> Command:
     sql = _INSERT_CREDITS + ", ".join([_CREDIT_ROW] * len(rows))
-    return ctx.d1.prepare(sql).bind(*(value for row in rows for value in row))
-
-
-def _call(name: str, total_us: int, results: Sequence[D1Result]) -> D1Call:
-    """The evidence of one round trip; a batch waits and travels once, so its first result says."""
-    first = results[0].meta
-    sql_us = sum(round(result.meta["duration"] * 1000) for result in results)
-    return D1Call(name, total_us, sql_us, first.get("wait_us"), first.get("round_trip_us"))
+    return sql, tuple(value for row in rows for value in row)

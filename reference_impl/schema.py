@@ -1,8 +1,11 @@
 """The D1 schema: the three tables of the specification with their indexes, and what they need.
 
 Differences from the specification's own text, each for a reason: ``event_id`` is unique, because
-a queue delivers at least once and a client repeats itself; ``created_at`` has the one time format
-of the stack, ``YYYY-MM-DDTHH:MM:SS.mmmZ``, which sorts as text.
+a queue delivers at least once and a client repeats itself; times are text in the one format of
+the stack, ``YYYY-MM-DDTHH:MM:SS.mmmZ``, which sorts as text, and have no default, which would be
+in another; ``conversion_values`` holds what a conversion was worth, where somebody knows.
+
+Existing databases come to it by ``migrations``.
 """
 
 from __future__ import annotations
@@ -43,6 +46,10 @@ TABLES: tuple[str, ...] = (
   last_updated TEXT NOT NULL,
   PRIMARY KEY (utm_source, attribution_model)
 )""",
+    """CREATE TABLE IF NOT EXISTS conversion_values (
+  conversion_id TEXT NOT NULL PRIMARY KEY,
+  value REAL NOT NULL
+)""",
 )
 
 INDEXES: dict[str, str] = {
@@ -76,6 +83,37 @@ JOURNEY_COLUMNS: tuple[str, ...] = (
     "created_at",
 )
 """What a row of ``user_journeys`` is given, in this order; ``id`` is SQLite's."""
+
+CREDIT_COLUMNS: tuple[str, ...] = (
+    "conversion_id",
+    "attribution_model",
+    "touchpoint_index",
+    "utm_source",
+    "credit_percentage",
+    "role",
+    "created_at",
+)
+
+CHANNEL_COLUMNS: tuple[str, ...] = (
+    "utm_source",
+    "attribution_model",
+    "total_attribution",
+    "total_conversions",
+    "total_value",
+    "avg_attribution_per_conversion",
+    "last_updated",
+)
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "user_journeys": JOURNEY_COLUMNS,
+    "multi_touch_attribution": CREDIT_COLUMNS,
+    "channel_performance": CHANNEL_COLUMNS,
+    "conversion_values": ("conversion_id", "value"),
+}
+"""What may be written of each table."""
+
+TIME_COLUMNS = frozenset({"event_timestamp", "created_at", "last_updated"})
+"""Columns that hold a time, in the one format."""
 
 
 def statements(drop_indexes: frozenset[str] = frozenset()) -> list[str]:

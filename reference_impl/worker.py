@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeGuard
 
-from reference_impl.attribution import MODELS, Credit, Touch
+from reference_impl.answers import attribution_text
+from reference_impl.attribution import MODELS
+from reference_impl.attributor import Attributor
 from reference_impl.cache import CacheManager
 from reference_impl.config import StackConfig
 from reference_impl.events import MAX_NAME, Event, InvalidEvent, parse_event
@@ -30,7 +32,10 @@ class Worker:
         self._queries = QueryOptimizer(runtime)
         self._waiting: dict[str, Latch] = {}
         self._running: dict[str, Latch] = {}
-        self.cache = CacheManager(runtime, config)
+        self.cache = CacheManager(runtime, config, self._forget_queries)
+        self._attributor = Attributor(
+            self.cache, self._queries, config.direct, config.history_journeys
+        )
         self.sends_failed = 0
 
     async def attribution(self, ctx: Context, conversion_id: str, model: str) -> Response:
@@ -44,7 +49,8 @@ class Worker:
             journey = await self._queries.get_conversion_journey(ctx, conversion_id)
             if not journey:
                 return None
-            return attribution_text(conversion_id, model, journey, MODELS[model](journey))
+            credited = await self._attributor.credit(ctx, model, journey)
+            return attribution_text(conversion_id, model, journey, *credited)
 
         key = cache_key(ATTRIBUTION, conversion_id, model)
         try:
@@ -101,7 +107,7 @@ class Worker:
             if _is_key(prefix) and keys is None:
                 done = await self.cache.invalidate_by_prefix(ctx, prefix)
             elif _are_keys(keys) and prefix is None:
-                done = await self.cache.invalidate(ctx, keys)
+                done = await self.cache.delete_many(ctx, keys)
             else:
                 expected = f"a 'prefix', or 1 to {MAX_INVALIDATION_KEYS} 'keys'"
                 detail = f"expected {expected}, each a text of 1 to {KV_MAX_KEY_BYTES} bytes"
@@ -110,6 +116,9 @@ class Worker:
             return problem(503, str(error), route)
         status = 200 if not done["kv_failed"] else 502
         return Response(status, json.dumps({"success": status == 200, "data": done}), route)
+
+    def _forget_queries(self) -> None:
+        self._queries.invalidate_cache("*")
 
     async def _announce(self, ctx: Context, event: Event) -> None:
         """Queue what follows from a committed event. A failed send is counted; the row stands."""
@@ -165,40 +174,21 @@ class Worker:
 
     async def _refresh(self, ctx: Context, conversion_id: str) -> None:
         journey = await self._queries.get_conversion_journey(ctx, conversion_id)
-        shares = {model: MODELS[model](journey) for model in self._config.attribution_models}
+        credited = {
+            model: await self._attributor.credit(ctx, model, journey)
+            for model in self._config.attribution_models
+        }
+        shares = {model: each.shares for model, each in credited.items()}
         await self._queries.store_attribution(ctx, conversion_id, journey, shares)
         await self._runtime.gather(
-            self.cache.refresh(
+            self.cache.set(
                 ctx,
                 ATTRIBUTION,
                 cache_key(ATTRIBUTION, conversion_id, model),
-                attribution_text(conversion_id, model, journey, shares[model]) if journey else None,
+                attribution_text(conversion_id, model, journey, *each) if journey else None,
             )
-            for model in shares
+            for model, each in credited.items()
         )
-
-
-def attribution_text(
-    conversion_id: str, model: str, journey: Sequence[Touch], shares: Sequence[Credit]
-) -> str:
-    """The JSON answer for one conversion; every layer holds exactly this text."""
-    return json.dumps(
-        {
-            "conversion_id": conversion_id,
-            "model": model,
-            "attribution": [
-                {
-                    "touchpoint_index": index,
-                    "utm_source": touch.utm_source,
-                    "event_timestamp": touch.event_timestamp,
-                    "credit_percentage": credit.percent,
-                    "role": credit.role,
-                }
-                for index, (touch, credit) in enumerate(zip(journey, shares, strict=True))
-            ],
-        },
-        separators=(",", ":"),
-    )
 
 
 def problem(

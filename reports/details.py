@@ -40,11 +40,18 @@ class LookupRow(NamedTuple):
     total: int
     hits: int
     negative_hits: int
+    stale_hits: int
     by_layer: dict[Layer, int]
 
     @property
     def ratio(self) -> float:
         return self.hits / self.total
+
+    @property
+    def title(self) -> str:
+        """The cache type and, if there were any, how many of its hits were stale."""
+        stale = f" ({self.stale_hits:,} hits stale)" if self.stale_hits else ""
+        return f"{self.cache_type}{stale}"
 
 
 def timing(record: RunRecord, title: str, series: str) -> Timing:
@@ -77,6 +84,10 @@ def process_memory_mib(record: RunRecord) -> float | None:
 
 def _lookup_row(cache_type: str, counts: dict[str, int]) -> LookupRow:
     by_layer = {layer: counts.get(f"{cache_type}.{layer}", 0) for layer in Layer}
-    hits = {layer: count for layer, count in by_layer.items() if layer in HITS}
-    negative = sum(counts.get(f"{cache_type}.{layer}.negative", 0) for layer in hits)
-    return LookupRow(cache_type, sum(by_layer.values()), sum(hits.values()), negative, by_layer)
+    hits = [layer for layer in Layer if layer in HITS]
+    negative, stale = (
+        sum(counts.get(f"{cache_type}.{layer}.{mark}", 0) for layer in hits)
+        for mark in ("negative", "stale")
+    )
+    answered = sum(by_layer[layer] for layer in hits)
+    return LookupRow(cache_type, sum(by_layer.values()), answered, negative, stale, by_layer)

@@ -46,8 +46,9 @@ class Unit:
     ``series`` holds the samples that have a value, ``failed`` how many more of a series have none
     because they failed: those count as slower than any limit. ``counts`` has ``cache.part`` and
     ``cache.total`` (look-ups of the KPI's types), ``cache.<type>.<layer>`` with ``.negative`` for
-    the "not there" among them, ``requests.<route>``, ``errors.part`` (failed requests) and
-    ``errors.total`` (all), ``failure.<reason>`` and ``memory`` (how often it was reported).
+    the "not there" and ``.stale`` for the stale among them, ``requests.<route>``, ``errors.part``
+    (failed requests) and ``errors.total`` (all), ``failure.<reason>`` and ``memory`` (how often it
+    was reported).
     """
 
     series: dict[str, Histogram] = field(default_factory=dict)

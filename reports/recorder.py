@@ -18,7 +18,7 @@ __all__ = ["Recorder", "Window"]
 
 _FLUSH_EVERY = 4096
 
-_lookup_key = attrgetter("cache_type", "layer", "negative")
+_lookup_key = attrgetter("cache_type", "layer", "negative", "stale")
 
 
 class Recorder:
@@ -179,8 +179,8 @@ class _Block:
         self.d1.clear()
         for series, values in self.lists.items():
             self._count(series, values)
-        for (cache_type, layer, negative), count in Counter(map(_lookup_key, self.lookups)).items():
-            self._count_lookups(cache_type, layer, negative, count)
+        for kind, count in Counter(map(_lookup_key, self.lookups)).items():
+            self._count_lookups(*kind, count)
         self.lookups.clear()
         self.pending = 0
 
@@ -199,11 +199,15 @@ class _Block:
             self.series[series].record_many(values)
             values.clear()  # not a new list: `latency` and `cpu` hold on to this one
 
-    def _count_lookups(self, cache_type: str, layer: Layer, negative: bool, count: int) -> None:
+    def _count_lookups(
+        self, cache_type: str, layer: Layer, negative: bool, stale: bool, count: int
+    ) -> None:
         row = f"cache.{cache_type}.{layer}"
         self.counts[row] += count
         if negative:
             self.counts[f"{row}.negative"] += count
+        if stale:
+            self.counts[f"{row}.stale"] += count
         if cache_type not in self.cache_types:
             return
         self.counts["cache.total"] += count

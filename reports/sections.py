@@ -214,7 +214,7 @@ def _lookups(records: Sequence[RunRecord]) -> str:
     for record in records:
         for row in details.lookups(record):
             shares = [wording.share(row.by_layer[layer] / row.total) for layer in Layer]
-            name = f'{escape(row.cache_type)}<span class="sub">{record.kind}</span>'
+            name = f'{escape(row.title)}<span class="sub">{record.kind}</span>'
             rows.append([name, f"{row.total:,}", wording.number(row.ratio, "ratio"), *shares])
     return _table(["type", "look-ups", "hit ratio", *Layer], rows)
 

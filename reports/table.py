@@ -102,7 +102,7 @@ def _lookup_table(records: Sequence[RunRecord], console: Console) -> Table:
         for row in details.lookups(record):
             shares = [wording.number(row.by_layer[layer] / row.total, "ratio") for layer in Layer]
             ratio = wording.number(row.ratio, "ratio")
-            table.add_row(escape(row.cache_type), record.kind, f"{row.total:,}", ratio, *shares)
+            table.add_row(escape(row.title), record.kind, f"{row.total:,}", ratio, *shares)
     return table
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from reference_impl.attribution import Direct
 from reports.kpis import BY_NAME, KPI_NAMES
 from scenarios.regions import between_ms
 from scenarios.world import (
@@ -18,6 +19,7 @@ from scenarios.world import (
     KV,
     L1,
     NAME,
+    Cache,
     CacheType,
     Client,
     Edge,
@@ -29,7 +31,9 @@ from scenarios.world import (
     some,
 )
 
-Model = Literal["last_click", "first_click", "linear"]
+Model = Literal[
+    "last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven"
+]
 
 MAX_REQUESTS = 50_000_000
 """More planned requests than this is taken for a slip of the pen."""
@@ -160,7 +164,8 @@ class Scenario(Part):
     workload: Workload = Field(default=Workload(), description="the load")
     client: Client = Field(default=Client(), description="clients and their network")
     edge: Edge = Field(default=Edge(), description="edge nodes and isolates")
-    l1: L1 = Field(default=L1(), description="cache in the isolate")
+    l1: L1 = Field(default=L1(), description="cache in memory")
+    cache: Cache = Field(default=Cache(), description="the cache manager over both layers")
     kv: KV = Field(default=KV(), description="Workers KV")
     d1: D1 = Field(default=D1(), description="the database")
     queue: Queue = Field(default=Queue(), description="the queue")
@@ -172,6 +177,12 @@ class Scenario(Part):
         default=("last_click", "first_click", "linear"),
         strict=False,
         description="the models that the consumer recomputes after an event",
+    )
+
+    attribution_direct: Direct = Field(
+        default="skip",
+        description="touches without a source: skip gives them credit only where there are no "
+        "others, credit treats them as any other (assumption: skip, as web analytics do)",
     )
 
     @property

@@ -9,12 +9,18 @@ from scenarios.schema import Scenario
 def stack_config(scenario: Scenario) -> StackConfig:
     """How each isolate's caches and attribution are set up in this scenario."""
     return StackConfig(
+        l1_scope=scenario.l1.scope,
         l1_ttl_s=scenario.l1.ttl_s,
         l1_max_bytes=round(scenario.l1.max_mib * 1024 * 1024),
         l1_max_entries=scenario.l1.max_entries,
+        single_flight=scenario.cache.single_flight,
         kv_expiration_ttl_s=scenario.kv.expiration_ttl_s,
         kv_negative_ttl_s=scenario.kv.negative_ttl_s,
+        kv_stale_ttl_s=scenario.kv.stale_ttl_s,
+        kv_ttl_jitter=scenario.kv.ttl_jitter,
+        kv_read_timeout_us=round(scenario.kv.read_timeout_ms * 1000),
         kv_cache_ttl_s=scenario.kv.cache_ttl_s,
         kv_write_spacing_us=round(1_000_000 / scenario.kv.writes_per_key_per_s),
         attribution_models=scenario.attribution_models,
+        direct=scenario.attribution_direct,
     )

@@ -12,7 +12,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from reference_impl.config import CACHE_TTL_S, KV_MIN_EXPIRATION_TTL_S
+from reference_impl.config import (
+    CACHE_TTL_S,
+    KV_MIN_CACHE_TTL_S,
+    KV_MIN_EXPIRATION_TTL_S,
+    MAX_TTL_JITTER,
+    L1Scope,
+)
 from reference_impl.schema import INDEXES
 from scenarios.regions import D1Region, Region
 
@@ -144,8 +150,13 @@ class Edge(Part):
 
 
 class L1(Part):
-    """The cache in the memory of one isolate."""
+    """The cache in memory."""
 
+    scope: L1Scope = Field(
+        default="isolate",
+        description="isolate: memory outlives a request; request: each invocation starts with an "
+        "empty one, as the original design says (request_memory_kib covers what it holds)",
+    )
     ttl_s: int = Field(
         default=10, ge=1, le=86_400, description="adds to the staleness of KV (assumption)"
     )
@@ -154,6 +165,16 @@ class L1(Part):
     )
     max_entries: int = Field(
         default=100_000, ge=1, le=10_000_000, description="entries at most (assumption)"
+    )
+
+
+class Cache(Part):
+    """How the layers work together."""
+
+    single_flight: bool = Field(
+        default=True,
+        description="one load of a key at a time in an isolate, however many ask; the original "
+        "design has none",
     )
 
 
@@ -176,9 +197,30 @@ class KV(Part):
     negative_ttl_s: KVTtl = Field(
         default=60, description='how long "not there" is kept (assumption: the KV minimum)'
     )
+    stale_ttl_s: int = Field(
+        default=0,
+        ge=0,
+        le=31_536_000,
+        description="for so long behind its life an entry is still served, as a hit marked stale, "
+        "while one look-up of the isolate fetches it anew; 0 is off (assumption)",
+    )
+    ttl_jitter: float = Field(
+        default=0.0,
+        ge=0,
+        le=MAX_TTL_JITTER,
+        description="part of a life, 0..0.5, that is taken off at most, by the key's hash, so that "
+        "entries written together do not end together; 60 s always remain (assumption)",
+    )
+    read_timeout_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=600_000,
+        description="a read that takes longer counts as failed, and D1 is asked; 0 is no limit "
+        "(assumption: KV documents none)",
+    )
     cache_ttl_s: int = Field(
         default=60,
-        ge=30,
+        ge=KV_MIN_CACHE_TTL_S,
         le=31_536_000,
         description="how long an edge node keeps a copy (KV documentation: default 60, minimum 30)",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence
 from reference_impl.ports import Runtime
 from sim.draws import Draws
@@ -27,8 +28,8 @@ class Invocation:
     """
 
     __slots__ = (
-        "_debt_us", "_runtime", "d1_uses", "draws", "evidence", "kv_reads", "kv_writes", "node",
-        "number",
+        "_debt_us", "_runtime", "d1_uses", "draws", "evidence", "kv_reads", "kv_writes", "l1",
+        "node", "number",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, draws: Draws, number: int, node: EdgeNode) -> None:
@@ -38,6 +39,7 @@ class Invocation:
         self.number = number
         self.node = node
         self.evidence = Evidence()
+        self.l1: L1Cache | None = None
         self.kv_reads = 0
         self.kv_writes = 0
         self.d1_uses = 0

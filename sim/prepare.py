@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from reference_impl.adapters.sqlite import Command, SqliteEngine
-from reference_impl.attribution import MODELS, Touch
-from reference_impl.worker import attribution_text
+from reference_impl.answers import attribution_text
+from reference_impl.attribution import Touch, models
+from reference_impl.attributor import LEARNS, Credited, learnt_credit
+from reference_impl.history import MAX_PAGE, read_history
+from reference_impl.markov import NO_HISTORY, RemovalEffects
+from reference_impl.ports import SqlValue
 from scenarios.journeys import Population, load_population
 from scenarios.schema import Scenario
+from scenarios.stack import stack_config
+from sim.bridge import SimRuntime
 
 _ALL_JOURNEYS = (
     "SELECT conversion_id, utm_source, event_timestamp FROM user_journeys "
@@ -22,11 +29,13 @@ class Prepared:
     """The population, the loaded database as bytes, and the answer to each conversion's question.
 
     ``answers`` are in the order of ``population.conversions``: what caches hold after a long run.
+    ``effects`` are what ``data_driven`` has learnt, if that is what the answers are.
     """
 
     population: Population
     snapshot: bytes
     answers: list[str]
+    effects: RemovalEffects
 
     def clone_engine(self) -> SqliteEngine:
         """A database of one's own with this content."""
@@ -46,17 +55,42 @@ def prepare(scenario: Scenario) -> Prepared:
     population = load_population(scenario.data)
     engine = load_engine(scenario, population)
     steady = scenario.measure.start == "steady"
-    answers = _answers(engine, scenario, population) if steady else []
-    return Prepared(population, engine.snapshot(), answers)
+    learns = steady and scenario.workload.attribution.model == LEARNS
+    effects = _learn(engine, stack_config(scenario).history_journeys) if learns else NO_HISTORY
+    answers = _answers(engine, scenario, population, effects) if steady else []
+    return Prepared(population, engine.snapshot(), answers, effects)
 
 
-def _answers(engine: SqliteEngine, scenario: Scenario, population: Population) -> list[str]:
+def _answers(
+    engine: SqliteEngine, scenario: Scenario, population: Population, effects: RemovalEffects
+) -> list[str]:
     """The text that each conversion's look-up answers, computed by the stack's own functions."""
-    name = scenario.workload.attribution.model
-    model = MODELS[name]
+    name, direct = scenario.workload.attribution.model, scenario.attribution_direct
+    model = models(direct=direct)[name]
     (execution,) = engine.execute([Command(_ALL_JOURNEYS, ())])
     texts = {}
     for conversion_id, rows in groupby(execution.rows, key=lambda row: row[0]):
         journey = [Touch(source, at) for _, source, at in rows]
-        texts[conversion_id] = attribution_text(conversion_id, name, journey, model(journey))
+        credited = (
+            learnt_credit(journey, effects, direct) if name == LEARNS else Credited(model(journey))
+        )
+        texts[conversion_id] = attribution_text(conversion_id, name, journey, *credited)
     return [texts[conversion.conversion_id] for conversion in population.conversions]
+
+
+def _learn(engine: SqliteEngine, max_journeys: int) -> RemovalEffects:
+    """What the stack would learn from the tables, by its own reading of them."""
+
+    async def ask(sql: str, values: tuple[SqlValue, ...]) -> list[dict[str, Any]]:
+        (execution,) = engine.execute([Command(sql, values)])
+        return execution.result().results
+
+    async def learn() -> None:
+        history = await read_history(ask, page_size=MAX_PAGE, max_journeys=max_journeys)
+        learnt.append(history.effects())
+
+    learnt: list[RemovalEffects] = []
+    runtime = SimRuntime()
+    runtime.spawn(learn())
+    runtime.run()
+    return learnt[0]

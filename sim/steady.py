@@ -6,10 +6,14 @@ it stays once written (B = T without touches), it is present with probability
 B (lambda + mu) / (1 + B (lambda + mu)), and the time since its last write has a density
 proportional to exp(-mu a) on [0, T]: uniform without touches. A node's copy and an L1 entry are
 the same with their own lives and the rates of reads that reach them.
+
+An entry past T waits for whatever comes first, a look-up or a touch: for a time of the law
+Exp(lambda + mu). With a stale window S behind T it is still there while that time is under S.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +23,7 @@ from reference_impl.keys import cache_key
 from reference_impl.worker import ATTRIBUTION
 from scenarios.plan import cumulative
 from scenarios.schema import Scenario
+from scenarios.stack import stack_config
 from scenarios.streams import fractions, stream
 from sim.edge import EdgeNode
 from sim.kv import Version
@@ -39,10 +44,12 @@ class Ages(NamedTuple):
     age_s: Floats
 
 
-def renewal(rates: Floats, life_s: float, writes: float, draws: np.random.Generator) -> Ages:
+def renewal(
+    rates: Floats, life_s: float | Floats, writes: float, draws: np.random.Generator
+) -> Ages:
     """Presence and age of entries that live ``life_s``, fetched at ``rates`` and written anew at
     the rate ``writes`` each (both a second)."""
-    written = min(writes * life_s, LONG)
+    written = np.minimum(writes * life_s, LONG)
     stay_s = np.expm1(written) / writes if writes > 0 else life_s
     births = stay_s * (rates + writes)
     present = draws.random(len(rates)) < births / (1 + births)
@@ -50,6 +57,16 @@ def renewal(rates: Floats, life_s: float, writes: float, draws: np.random.Genera
     if writes > 0:
         return Ages(present, -np.log1p(share * np.expm1(-writes * life_s)) / writes)
     return Ages(present, share * life_s)
+
+
+def with_stale(
+    ages: Ages, rates: Floats, life_s: float | Floats, stale_s: float, draws: np.random.Generator
+) -> Ages:
+    """The same entries where those past their life stay for ``stale_s``; ``rates`` are the
+    look-ups and touches a second of each."""
+    waited_s = draws.standard_exponential(len(rates)) / np.maximum(rates, 1e-12)
+    present = ages.present | (waited_s < stale_s)
+    return Ages(present, np.where(ages.present, ages.age_s, life_s + waited_s))
 
 
 def fill_caches(
@@ -67,41 +84,57 @@ def fill_caches(
     ``wall_us`` is the time of day at that instant.
     """
     touches = scenario.workload.tracking.rate_per_s * scenario.workload.tracking.attributed_share
-    life_s = scenario.kv.expiration_ttl_s[ATTRIBUTION]
-    kv = renewal(rates, life_s, touches / len(rates), stream(seed, "steady.kv", 0))
+    keys, writes = _keys(scenario, prepared), touches / len(rates)
+    lives_s = _lives_s(scenario, keys)
+    kv = renewal(rates, lives_s, writes, stream(seed, "steady.kv", 0))
+    if stale_s := scenario.kv.stale_ttl_s:
+        kv = with_stale(kv, rates + writes, lives_s, stale_s, stream(seed, "steady.stale", 0))
     shares = cumulative([node.share for node in scenario.edge.nodes])
     writer = np.searchsorted(
         shares, fractions(stream(seed, "steady.writer", 0), len(rates)), "right"
     )
-    filler = _Filler(scenario, prepared, kv, writer, zero_us, wall_us)
+    filler = _Filler(scenario, keys, prepared.answers, lives_s, kv, writer, zero_us, wall_us)
     filler.fill_store(world)
     for index, node in enumerate(world.nodes):
         filler.fill_node(node, rates * scenario.edge.nodes[index].share, seed, index)
+
+
+def _keys(scenario: Scenario, prepared: Prepared) -> list[str]:
+    model = scenario.workload.attribution.model
+    conversions = prepared.population.conversions
+    return [cache_key(ATTRIBUTION, c.conversion_id, model) for c in conversions]
+
+
+def _lives_s(scenario: Scenario, keys: list[str]) -> Floats:
+    if not scenario.kv.ttl_jitter:
+        return np.full(len(keys), float(scenario.kv.expiration_ttl_s[ATTRIBUTION]))
+    config = stack_config(scenario)
+    return np.array([config.life_s(ATTRIBUTION, key, negative=False) for key in keys], float)
 
 
 class _Filler:
     def __init__(
         self,
         scenario: Scenario,
-        prepared: Prepared,
+        keys: list[str],
+        answers: Sequence[str],
+        lives_s: Floats,
         kv: Ages,
         writer: NDArray[np.int64],
         zero_us: int,
         wall_us: int,
     ) -> None:
-        model = scenario.workload.attribution.model
-        conversions = prepared.population.conversions
-        self._keys = [cache_key(ATTRIBUTION, c.conversion_id, model) for c in conversions]
-        self._answers = prepared.answers
+        self._keys = keys
+        self._answers = answers
         self._kv = kv
         self._writer = writer
         self._zero_us = zero_us
         self._copy_s = scenario.kv.cache_ttl_s
-        self._l1_s = scenario.l1.ttl_s
-        rest_us = np.rint((scenario.kv.expiration_ttl_s[ATTRIBUTION] - kv.age_s) * US)
-        self._rest_us = rest_us.astype(np.int64)
+        self._l1_s = scenario.l1.ttl_s if scenario.l1.scope == "isolate" else 0
+        self._rest_us = np.rint((lives_s - kv.age_s) * US).astype(np.int64)
+        stale_us = zero_us + scenario.kv.stale_ttl_s * US
         self._versions = {
-            i: Version(self._answers[i], {"e": wall_us + rest}, zero_us + rest)
+            i: Version(answers[i], {"e": wall_us + rest}, stale_us + rest)
             for i, rest in zip(*self._chosen(kv.present, self._rest_us), strict=True)
         }
 

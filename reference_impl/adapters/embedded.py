@@ -18,6 +18,7 @@ from reference_impl.adapters.memory_kv import MemoryKV
 from reference_impl.adapters.sqlite import D1Binding, DirectExecutor, SqliteEngine
 from reference_impl.config import StackConfig
 from reference_impl.http import Call, Origin
+from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence, Response
 from reference_impl.ports import D1Database, KVNamespace, Message, Queue
 from reference_impl.profiler import LatencyProfiler
@@ -31,6 +32,7 @@ class _Context:
     d1: D1Database
     queue: Queue
     evidence: Evidence = field(default_factory=Evidence)
+    l1: L1Cache | None = None
 
     def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
         self.runtime.spawn(work)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import apsw
 
-from reference_impl import schema
+from reference_impl import migrations, schema
 from reference_impl.ports import D1Error, D1Result, D1Statement, SqlValue
 
 MAX_BOUND_VALUES = 100
@@ -87,9 +87,17 @@ class SqliteEngine:
         return bytes(self._connection.serialize("main"))
 
     def migrate(self, drop_indexes: frozenset[str] = frozenset()) -> None:
-        """Create what the schema needs and drop the indexes named; safe to run again."""
+        """Bring the database to today's schema and drop the indexes named; safe to run again.
+
+        Raises:
+            ValueError: when the database is newer than this program.
+        """
         with self._connection:
-            for statement in schema.statements(drop_indexes):
+            self._connection.execute(migrations.CREATE_VERSION)
+            ((version, used),) = self._connection.execute(migrations.READ_STATE)
+            for statement in migrations.statements(
+                version, used=bool(used), drop_indexes=drop_indexes
+            ):
                 self._connection.execute(statement)
             for name in sorted(drop_indexes):
                 self._connection.execute(f"DROP INDEX IF EXISTS {name}")

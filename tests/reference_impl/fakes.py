@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from reference_impl.adapters.kv_rules import check_cache_ttl, check_key, check_put, page_of
 from reference_impl.adapters.sqlite import Command, D1Binding, SqliteEngine
+from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence
 from reference_impl.ports import (
     D1Database,
@@ -157,6 +158,7 @@ class FakeContext:
     d1: D1Database
     queue: Queue
     evidence: Evidence = field(default_factory=Evidence)
+    l1: L1Cache | None = None
 
     def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
         self.runtime.spawn(work)
@@ -195,3 +197,48 @@ class Edge:
         """What the database holds, past all delays."""
         (execution,) = self.d1.engine.execute([Command(sql, values)])
         return execution.rows
+
+
+class NodeKV:
+    """What one edge node sees of a shared store: its own copies, for the reader's ``cache_ttl``.
+
+    Misses are copied as values are. A write of this node is its newest copy.
+    """
+
+    def __init__(self, edge: Edge) -> None:
+        self._runtime = edge.runtime
+        self._central = edge.kv
+        self._copies: dict[str, tuple[str | None, Any, int]] = {}
+
+    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None:
+        return (await self.get_with_metadata(key, cache_ttl=cache_ttl))[0]
+
+    async def get_with_metadata(
+        self, key: str, *, cache_ttl: int | None = None
+    ) -> tuple[str | None, Any]:
+        asked_us = self._runtime.now_us()
+        text, metadata, fetched_us = self._copies.get(key, (None, None, -(2**60)))
+        ends_us = fetched_us + (cache_ttl or 60) * SECOND_US
+        alive = text is None or self._runtime.wall_us() < metadata["e"]
+        if asked_us < ends_us and alive:
+            await self._runtime.sleep(1_000)
+            return text, metadata
+        found = await self._central.get_with_metadata(key, cache_ttl=cache_ttl)
+        if self._copies.get(key, (None, None, 0))[2] <= asked_us:
+            self._copies[key] = (*found, self._runtime.now_us())
+        return found
+
+    async def put(
+        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
+    ) -> None:
+        await self._central.put(key, value, expiration_ttl=expiration_ttl, metadata=metadata)
+        self._copies[key] = (value, metadata, self._runtime.now_us())
+
+    async def delete(self, key: str) -> None:
+        await self._central.delete(key)
+        self._copies[key] = (None, None, self._runtime.now_us())
+
+    async def list(
+        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> KVList:
+        return await self._central.list(prefix=prefix, limit=limit, cursor=cursor)

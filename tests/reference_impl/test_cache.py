@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,32 +17,11 @@ from reference_impl.messages import HITS, Layer, Lookup
 from reference_impl.ports import D1Error, KVError
 from sim.bridge import Cancelled
 from tests.reference_impl.fakes import SECOND_US, Edge, FakeContext
+from tests.reference_impl.looking import TYPE, Source, look
 
-TYPE = "attribution"
 CONFIG = StackConfig(
     l1_ttl_s=10, kv_expiration_ttl_s={TYPE: 100, "default": 70}, kv_negative_ttl_s=60
 )
-
-
-class Source:
-    """A source of truth that counts how often it is read."""
-
-    def __init__(self, edge: Edge) -> None:
-        self.edge = edge
-        self.values: dict[str, str | None] = {}
-        self.reads: Counter[str] = Counter()
-        self.error: Exception | None = None
-        self.delay_us = 20_000
-
-    def fetch(self, key: str) -> Callable[[], Awaitable[str | None]]:
-        async def read() -> str | None:
-            self.reads[key] += 1
-            await self.edge.runtime.sleep(self.delay_us)
-            if self.error:
-                raise self.error
-            return self.values.get(key)
-
-        return read
 
 
 @pytest.fixture
@@ -54,15 +32,6 @@ def source(edge: Edge) -> Source:
 @pytest.fixture
 def cache(edge: Edge) -> CacheManager:
     return CacheManager(edge.runtime, CONFIG)
-
-
-async def look(
-    cache: CacheManager, source: Source, key: str = "k", ctx: FakeContext | None = None
-) -> tuple[str | None, Lookup]:
-    """One look-up of an invocation of its own, and the evidence it left."""
-    ctx = ctx or source.edge.context()
-    text = await cache.get(ctx, TYPE, key, source.fetch(key))
-    return text, ctx.evidence.lookups[-1]
 
 
 # --------------------------------------------------------------------------- against an oracle

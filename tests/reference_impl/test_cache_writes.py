@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reference_impl.cache import CacheManager
+from reference_impl.cache import CacheManager, Invalidation
 from reference_impl.config import StackConfig
 from reference_impl.messages import Layer
 from reference_impl.ports import KVError
@@ -38,7 +38,7 @@ def test_c31_a_refresh_reaches_both_layers(edge: Edge, cache: CacheManager) -> N
     async def work() -> None:
         await look(edge, cache, "k", '"v1"')
         await edge.sleep_s(2)
-        await cache.refresh(edge.context(), TYPE, "k", '"v2"')
+        await cache.set(edge.context(), TYPE, "k", '"v2"')
         assert await look(edge, cache, "k", None) == ('"v2"', Layer.L1)
 
     edge.run(work())
@@ -52,7 +52,7 @@ def test_a_refresh_can_say_that_nothing_is_there_any_more(edge: Edge, cache: Cac
     async def work() -> None:
         await look(edge, cache, "k", '"v1"')
         await edge.sleep_s(2)
-        await cache.refresh(edge.context(), TYPE, "k", None)
+        await cache.set(edge.context(), TYPE, "k", None)
         assert await look(edge, cache, "k", '"v1"') == (None, Layer.L1)
 
     edge.run(work())
@@ -67,7 +67,7 @@ def test_c26_both_layers_change_or_neither(edge: Edge, cache: CacheManager) -> N
         await edge.sleep_s(2)
         edge.kv.fail_writes = KVError("KV PUT failed: 503", 503)
         with pytest.raises(KVError, match="503"):
-            await cache.refresh(edge.context(), TYPE, "k", '"v2"')
+            await cache.set(edge.context(), TYPE, "k", '"v2"')
         assert await look(edge, cache, "k", None) == ('"v1"', Layer.L1)
 
     edge.run(work())
@@ -79,10 +79,10 @@ def test_c02_c03_an_invalidated_key_is_gone_from_both_layers(
 ) -> None:
     """The next look-up goes to the source; keys that were not there are not counted for L1."""
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Invalidation:
         await look(edge, cache, "k", '"old"')
         await edge.sleep_s(2)
-        done = await cache.invalidate(edge.context(), ["k", "unknown"])
+        done = await cache.delete_many(edge.context(), ["k", "unknown"])
         assert await look(edge, cache, "k", '"new"') == ('"new"', Layer.MISS)
         return done
 
@@ -102,7 +102,7 @@ def test_c03_another_isolate_follows_within_the_bound(edge: Edge, cache: CacheMa
     async def work() -> list[Any]:
         await look(edge, other, "k", '"old"')
         await edge.sleep_s(2)
-        await cache.invalidate(edge.context(), ["k"])
+        await cache.delete_many(edge.context(), ["k"])
         before = await look(edge, other, "k", '"new"')
         await edge.sleep_s(CONFIG.l1_ttl_s)
         return [before, await look(edge, other, "k", '"new"')]
@@ -113,7 +113,7 @@ def test_c03_another_isolate_follows_within_the_bound(edge: Edge, cache: CacheMa
 def test_c04_a_prefix_takes_all_pages(edge: Edge, cache: CacheManager) -> None:
     """2,500 keys are three pages; none is left, and another prefix keeps its own."""
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Invalidation:
         ctx = edge.context()
         for i in range(2_500):
             await edge.kv.put(f"a:{i}", "1")
@@ -133,12 +133,12 @@ def test_c04_a_prefix_takes_all_pages(edge: Edge, cache: CacheManager) -> None:
 def test_c20_failures_are_reported_not_hidden(edge: Edge, cache: CacheManager) -> None:
     """A deletion that KV refused is counted as failed; a listing that failed is an error."""
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Invalidation:
         await look(edge, cache, "k", '"v"')
         edge.kv.fail_writes = edge.kv.fail_reads = KVError("KV failed: 500", 500)
         with pytest.raises(KVError):
             await cache.invalidate_by_prefix(edge.context(), "k")
-        return await cache.invalidate(edge.context(), ["k"])
+        return await cache.delete_many(edge.context(), ["k"])
 
     done = edge.run(work())
     assert (done["kv_deleted"], done["kv_failed"]) == (0, 1)
@@ -146,13 +146,13 @@ def test_c20_failures_are_reported_not_hidden(edge: Edge, cache: CacheManager) -
 
 def test_a_key_named_twice_is_deleted_once(edge: Edge, cache: CacheManager) -> None:
     """KV would refuse the second deletion within a second, and the answer would be a failure."""
-    done = edge.run(cache.invalidate(edge.context(), ["k", "k"]))
+    done = edge.run(cache.delete_many(edge.context(), ["k", "k"]))
     assert (done["keys"], done["kv_deleted"], done["kv_failed"]) == (1, 1, 0)
 
 
 def test_c25_deletions_run_side_by_side_within_a_limit(edge: Edge, cache: CacheManager) -> None:
     """30 deletions of 5 ms take five rounds of six, not thirty in a row."""
-    edge.run(cache.invalidate(edge.context(), [f"k{i}" for i in range(30)]))
+    edge.run(cache.delete_many(edge.context(), [f"k{i}" for i in range(30)]))
     assert edge.runtime.now_us() == 5 * edge.kv.delay_us
 
 

@@ -13,7 +13,7 @@ names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}", fullmatch=True)
 times_us = st.integers(0, 10**12 - 1_000)
 lookups = st.builds(
     Lookup, names, st.sampled_from([each for each in Layer if each is not Layer.UNKNOWN]),
-    st.booleans(),
+    st.booleans(), st.booleans(),
 )  # fmt: skip
 maybe_us = st.none() | times_us
 calls = st.builds(D1Call, names, times_us, maybe_us, maybe_us, maybe_us, st.booleans())
@@ -40,6 +40,7 @@ def test_there_and_back(evidence: Evidence) -> None:
         (Lookup("attribution", Layer.L1), "L1; hit; detail=attribution"),
         (Lookup("attribution", Layer.KV), "KV; hit; detail=attribution"),
         (Lookup("attribution", Layer.L1, True), "L1; hit; detail=attribution; negative"),
+        (Lookup("attribution", Layer.KV, False, True), "KV; hit; detail=attribution; stale"),
         (Lookup("attribution", Layer.MISS), "KV; fwd=miss; detail=attribution"),
         (Lookup("attribution", Layer.JOINED), "KV; fwd=miss; collapsed; detail=attribution"),
     ],

@@ -70,12 +70,28 @@ class L1AgainstOracle(RuleBasedStateMachine):
     def delete(self, key: str) -> None:
         assert self.cache.delete(key) == (self.oracle.entries.pop(key, None) is not None)
 
+    @rule(prefix=st.sampled_from(["", "a", "b:"]))
+    def list_keys(self, prefix: str) -> None:
+        expected = {key for key in self.oracle.entries if key.startswith(prefix)}
+        assert set(self.cache.list_keys(prefix)) == expected
+
+    @rule(gone=st.lists(keys, unique=True))
+    def delete_many(self, gone: list[str]) -> None:
+        expected = [self.oracle.entries.pop(key, None) for key in gone]
+        assert self.cache.delete_many(gone) == sum(entry is not None for entry in expected)
+
+    @rule()
+    def clear(self) -> None:
+        self.oracle.entries.clear()
+        self.cache.clear()
+        assert (self.cache.size_bytes, self.cache.get_stats()["sets"]) == (0, 0)
+
     @rule(prefix=st.sampled_from(["a", "b:", "c"]))
     def delete_prefix(self, prefix: str) -> None:
         gone = [key for key in self.oracle.entries if key.startswith(prefix)]
         for key in gone:
             del self.oracle.entries[key]
-        assert self.cache.delete_prefix(prefix) == len(gone)
+        assert self.cache.invalidate_by_prefix(prefix) == len(gone)
 
     @invariant()
     def same_length(self) -> None:
@@ -146,4 +162,36 @@ def test_c18_deleting_what_is_not_there_is_not_a_deletion(cache: L1Cache, clock:
     assert cache.delete("other") is False
     clock[0] = 1_000
     assert cache.delete("k") is False
-    assert cache.delete_prefix("") == 0
+    assert cache.invalidate_by_prefix("") == 0
+
+
+def test_c16_c17_what_is_counted(cache: L1Cache, clock: list[int]) -> None:
+    """Hits, misses (an expired entry is one), writes and real deletions; all 0 after a clear."""
+    assert cache.get_stats()["hit_ratio"] is None
+    cache.set("k", "v", 1_000)
+    cache.get("k")
+    cache.get("other")
+    clock[0] = 1_000
+    cache.get("k")
+    cache.set("k", "v", 2_000)
+    cache.delete("k")
+    cache.delete("k")
+    assert cache.get_stats() == {
+        "hits": 1, "misses": 2, "hit_ratio": 1 / 3, "sets": 2, "deletes": 1, "entries": 0,
+        "bytes": 0,
+    }  # fmt: skip
+    cache.clear()
+    assert cache.get_stats()["misses"] == 0
+
+
+def test_c01_an_entry_may_end_between_two_looks_at_the_clock() -> None:
+    """In real time the clock moves while a look-up runs: a miss then, not an error."""
+    ticks = iter(range(100))
+    cache = L1Cache(lambda: next(ticks), 10_000, 10)
+    cache.set("k", "v", 12)
+    while cache.get("k") is not None:
+        pass
+    cache.set("k", "v", 40)
+    while cache.delete("k"):
+        cache.set("k", "v", 40)
+    assert len(cache) == 0

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from reference_impl import schema
+from reference_impl.arguments import MAX_BOUND_VALUES
 from reference_impl.attribution import MODELS, Touch
 from reference_impl.events import parse_event
 from reference_impl.messages import D1Call
 from reference_impl.ports import D1Error
-from reference_impl.queries import MAX_BOUND_VALUES, QueryOptimizer
+from reference_impl.queries import QueryOptimizer
 from tests.reference_impl.fakes import Edge, FakeContext
 
 NOON = "2026-01-31T12:00:00.000Z"
@@ -206,7 +207,7 @@ def test_e01_e20_every_call_leaves_its_cost(edge: Edge, queries: QueryOptimizer)
     edge.run(work())
     assert ctx.evidence.d1 == [
         D1Call("get_conversion_journey", 20_000, 250, 7),
-        D1Call("store_attribution", 20_000, 500, 7),
+        D1Call("store_attribution", 20_000, 1000, 7),
         D1Call("get_conversion_journey", 10_000, failed=True),
     ]
 
@@ -221,17 +222,21 @@ def plans(edge: Edge, calls: Sequence[Any]) -> list[str]:
 
 
 def test_d10_the_statements_use_the_indexes(edge: Edge, queries: QueryOptimizer) -> None:
-    """A journey is an index search, forgetting an attribution a search too; nothing is scanned."""
+    """A journey is an index search, so are the old credits and their deletion; nothing of the
+    journeys or credits is scanned."""
 
     async def work() -> None:
         await queries.get_conversion_journey(edge.context(), "c1")
         await store(queries, edge.context(), 1)
 
     edge.run(work())
-    journey, forget, *_ = plans(edge, list(edge.d1.calls))
+    journey, taken_off, forget, _, added = plans(edge, list(edge.d1.calls))
     assert "SEARCH user_journeys USING INDEX idx_user_journeys_conversion" in journey
     assert "SEARCH multi_touch_attribution USING" in forget
-    assert "SCAN" not in journey + forget
+    assert "SEARCH credits USING" in taken_off
+    assert "SEARCH worth USING INDEX" in taken_off
+    assert taken_off == added
+    assert "SCAN" not in journey + forget + taken_off
 
 
 def test_d10_without_its_index_a_journey_is_a_scan(queries: QueryOptimizer, edge: Edge) -> None:

@@ -15,13 +15,19 @@ def test_lookups_have_a_row_a_type_those_of_the_kpi_first(make_record: MakeRecor
     """Totals of the KPI ("cache.unknown" is one) are no types; negatives do not count twice."""
     record = make_record(samples=100, units=1)
     record.units[0].counts.update(
-        {"cache.aConfig.l1": 5, "cache.aConfig.l1.negative": 2, "cache.unknown": 1}
+        {
+            "cache.aConfig.l1": 5,
+            "cache.aConfig.l1.negative": 2,
+            "cache.aConfig.l1.stale": 3,
+            "cache.unknown": 1,
+        }
     )
     rows = details.lookups(record)
     assert [(row.cache_type, row.total, row.hits, row.negative_hits) for row in rows] == [
         ("attribution", 200, 198, 0),
         ("aConfig", 5, 5, 2),
     ]
+    assert [row.title for row in rows] == ["attribution", "aConfig (3 hits stale)"]
     assert rows[0].ratio == 0.99
     assert rows[0].by_layer == {
         Layer.L1: 100,

@@ -81,6 +81,7 @@ def test_lookups_are_counted_by_type_and_layer_and_the_ratio_by_the_types_that_c
     lookups = [
         Lookup("attribution", Layer.L1),
         Lookup("attribution", Layer.KV, negative=True),
+        Lookup("attribution", Layer.KV, stale=True),
         Lookup("attribution", Layer.JOINED),
         Lookup("attribution", Layer.UNKNOWN),
         Lookup("securityConfig", Layer.L1),
@@ -89,13 +90,14 @@ def test_lookups_are_counted_by_type_and_layer_and_the_ratio_by_the_types_that_c
     counts = only(made).counts
     assert {name: count for name, count in counts.items() if name.startswith("cache.")} == {
         "cache.attribution.joined": 1,
-        "cache.attribution.kv": 1,
+        "cache.attribution.kv": 2,
         "cache.attribution.kv.negative": 1,
+        "cache.attribution.kv.stale": 1,
         "cache.attribution.l1": 1,
         "cache.attribution.unknown": 1,
-        "cache.part": 2,
+        "cache.part": 3,
         "cache.securityConfig.l1": 1,
-        "cache.total": 4,
+        "cache.total": 5,
         "cache.unknown": 1,
     }
 

@@ -105,6 +105,16 @@ def test_a_call_is_travel_and_service() -> None:
     assert (meta["wait_us"], meta["round_trip_us"]) == (0, THERE_US + BACK_US)
 
 
+def test_the_way_back_is_the_other_half() -> None:
+    """The thread is taken when overhead and half the round trip are over, not sooner or later."""
+    database = Database()
+    database.ask(0, 0, [SCAN])
+    database.runtime.run(THERE_US)
+    assert database.server.wait_us(THERE_US) == 0
+    database.runtime.run(THERE_US + 1)
+    assert database.server.wait_us(THERE_US) == sum(price_us([SCAN]))
+
+
 def test_the_price_is_base_and_steps() -> None:
     """Reads and writes have a price of a step each, and a scan takes more of them."""
     (point, scan), (write,) = price_us([POINT, SCAN]), price_us([WRITE])

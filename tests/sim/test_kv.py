@@ -112,6 +112,16 @@ def test_each_reader_brings_its_own_cache_ttl() -> None:
     assert kv.run() == {0: None, 40 * SECOND: None, 41 * SECOND: "new", 42 * SECOND: "new"}
 
 
+@pytest.mark.parametrize(("late_us", "seen"), [(-1, "new"), (0, None)])
+def test_the_store_drops_an_entry_at_its_expiry(late_us: int, seen: str | None) -> None:
+    """A fetch that arrives just before it finds the value, one at that instant does not."""
+    kv = KV()
+    kv.write(0, "fra", "new", ttl=60)
+    asked_us = 60 * SECOND - READ_CENTRAL_US + late_us
+    kv.read(asked_us, "iad")
+    assert kv.run() == {asked_us: seen}
+
+
 def test_expiry_is_exact_everywhere() -> None:
     """Gone at its last microsecond, in a node's copy and in the store."""
     kv = KV()

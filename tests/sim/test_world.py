@@ -84,6 +84,25 @@ def test_a_miss_goes_the_whole_way_and_leaves_copies() -> None:
     ]
 
 
+@pytest.mark.parametrize("model", ["last_click", "first_click", "linear"])
+def test_caches_start_with_the_answers_of_the_stack(model: str) -> None:
+    """The text prepared for a steady start is, byte for byte, what a look-up in D1 would answer."""
+    load = {"attribution": {"rate_per_s": 1.0, "model": model}}
+    with Deployed(scenario(workload=load)) as world:
+        conversions = world.prepared.population.conversions
+
+        async def ask(number: int) -> str:
+            async def call(worker: Worker, ctx: Context) -> Response:
+                return await worker.attribution(ctx, conversions[number].conversion_id, model)
+
+            response, evidence = await world.world.invoke(number, world.world.nodes[0], call)
+            assert evidence.lookups[0].layer is Layer.MISS
+            return response.body
+
+        answers = world.run(*(ask(number) for number in range(len(conversions))))
+    assert answers == world.prepared.answers != []
+
+
 def test_those_who_ask_together_share_one_fetch() -> None:
     """One miss and the others joined, and D1 was asked once."""
     with Deployed(scenario(data={"max_paths": 3})) as world:
