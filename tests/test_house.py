@@ -37,7 +37,7 @@ def code_of(paper: str) -> str:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     """The program's commands by name."""
-    for action in edgekpi._parser()._actions:
+    for action in edgekpi.parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
     raise AssertionError("the program has no commands")

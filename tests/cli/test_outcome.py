@@ -98,7 +98,7 @@ def test_options_reach_the_run(folder: Path, run: Run) -> None:
 
 def test_five_replications_unless_told() -> None:
     """The number that the contract promises."""
-    options = edgekpi._parser().parse_args(["simulate", "x"])
+    options = edgekpi.parser().parse_args(["simulate", "x"])
     assert options.replications == 5
 
 
@@ -208,7 +208,9 @@ def test_ctrl_c_in_the_simulation_of_run_ends_the_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sim.simulate.prepare", stop)
-    monkeypatch.setattr("edgekpi._load", lambda *_: pytest.fail("the load test was begun"))
+    monkeypatch.setattr(
+        "loadtest._commands.load_into", lambda *_: pytest.fail("the load test was begun")
+    )
     ran = run("run", "small.yaml", "--quiet")
     assert ran.code == 22
     assert ran.last.startswith("22 not valid all KPIs: interrupted after 0 of 5 replications")
@@ -231,7 +233,7 @@ def test_a_server_that_does_not_start_is_not_valid(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own message, ours, and the last line with the code; also where Locust itself fails."""
-    monkeypatch.setattr("edgekpi._serve_command", lambda _: [sys.executable, "-c", "1/0"])
+    monkeypatch.setattr("loadtest._commands.serve_command", lambda _: [sys.executable, "-c", "1/0"])
     ran = run("load", "small.yaml")
     assert (ran.code, ran.out) == (22, "")
     assert ran.err.splitlines() == [

@@ -1,0 +1,109 @@
+"""``edgekpi load``: the load test in a process of its own, for a named host or our own server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.cli import (
+    CORRECT,
+    NOT_VALID,
+    WRONG_INPUT,
+    Commands,
+    Parser,
+    add_output,
+    output_folder,
+)
+from scenarios.commands import add_scenario, scenario_of
+
+if TYPE_CHECKING:
+    from reports.tell import Run
+
+
+def add_to(commands: Commands) -> None:
+    """Add this room's command."""
+    _add_load(commands.add("load", load, "answer a scenario against a server, with Locust"))
+
+
+def load(options: argparse.Namespace) -> int:
+    """Answer a scenario against a server: ours on this machine, or the one named."""
+    from reports.tell import tell
+
+    scenario = scenario_of(options)
+    world = "live" if options.host else "emulated"
+    out = output_folder(options.out, f"{scenario.name}-{world}")
+    run = load_into(out, options)
+    return left_nothing(run) if isinstance(run, int) else tell([run], out, options.json)
+
+
+def load_into(out: Path, options: argparse.Namespace) -> Run | int:
+    """The run of Locust with its record in ``out``, or its exit code when it left none."""
+    from loadtest._launch import EmulatedServer, ServerFailed, run_locust
+
+    arguments = ["--scenario", options.scenario, "--edgekpi-out", str(out)]
+    arguments += ["--loglevel", "WARNING"]
+    for override in options.set:
+        arguments += ["--set", override]
+    if options.quiet:
+        arguments.append("--edgekpi-quiet")
+    if getattr(options, "i_own_this_host", None):
+        arguments += ["--i-own-this-host", options.i_own_this_host]
+    host = getattr(options, "host", None)
+    started_ns = time.time_ns()
+    if host:
+        code = run_locust([*arguments, "--host", host], {})
+    else:
+        try:
+            with EmulatedServer(serve_command(options)) as server:
+                known = {"EDGEKPI_TOKEN": server.token, "EDGEKPI_KIND": "emulated"}
+                code = run_locust([*arguments, "--host", server.url], known)
+        except ServerFailed as error:
+            print(error, file=sys.stderr)
+            return NOT_VALID
+    return _recorded_since(started_ns, out) or code
+
+
+def left_nothing(code: int) -> int:
+    """The last line of a load test that left no record, and its exit code."""
+    if code == WRONG_INPUT:
+        print(f"{WRONG_INPUT} wrong input: {CORRECT}", file=sys.stderr)
+        return WRONG_INPUT
+    print(f"{NOT_VALID} not valid: there is no record, for the reason above", file=sys.stderr)
+    return NOT_VALID
+
+
+def serve_command(options: argparse.Namespace) -> list[str]:
+    """What starts our server with the scenario's world in front, on a free port."""
+    command = [sys.executable, "-m", "edgekpi", "serve", options.scenario, "--emulate"]
+    for override in options.set:
+        command += ["--set", override]
+    return [*command, "--port", "0"]
+
+
+def _recorded_since(started_ns: int, out: Path) -> Run | None:
+    """What a run that began at ``started_ns`` left in ``out``; never an older run's record."""
+    from reports.record import RecordError
+    from reports.record import load as load_record
+    from reports.verdict import judge
+
+    path = out / "run.json"
+    if not path.exists() or path.stat().st_mtime_ns < started_ns:
+        return None
+    try:
+        record = load_record(path)
+    except RecordError as error:
+        print(error, file=sys.stderr)
+        return None
+    return record, judge(record)
+
+
+def _add_load(parser: Parser) -> None:
+    add_scenario(parser)
+    add_output(parser)
+    whom = "the deployment; without it our server is started with --emulate"
+    parser.add_argument("--host", metavar="URL", help=whom)
+    again = "repeat the name in --host if it is not this machine; reads only"
+    parser.add_argument("--i-own-this-host", metavar="HOST", help=again)

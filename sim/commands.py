@@ -1,0 +1,101 @@
+"""The commands of the modelled world: ``edgekpi simulate`` and ``edgekpi serve``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.cli import Commands, Parser, WrongInput, add_output, output_folder, whole
+from scenarios.commands import add_scenario, scenario_of
+
+if TYPE_CHECKING:
+    from reports.tell import Run
+    from scenarios.schema import Scenario
+
+REPLICATIONS = 5
+DEFAULT_SERVED = "smoke/tiny"
+DEFAULT_PORT = 8787
+
+
+def add_to(commands: Commands) -> None:
+    """Add this room's commands."""
+    _add_simulate(commands.add("simulate", simulate, "answer a scenario in virtual time"))
+    _add_serve(commands.add("serve", serve, "serve the stack over HTTP, embedded KV and SQLite"))
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Answer a scenario in virtual time."""
+    from reports.tell import tell
+
+    scenario = scenario_of(options)
+    seed = scenario.seed if options.seed is None else options.seed
+    out = output_folder(options.out, f"{scenario.name}-simulated")
+    run = simulate_into(out, scenario, seed, options.replications, options.quiet)
+    return tell([run], out, options.json)
+
+
+def simulate_into(out: Path, scenario: Scenario, seed: int, replications: int, quiet: bool) -> Run:
+    """Simulate with a progress bar, write record and samples into ``out``, and judge."""
+    from reports.progress import Counter
+    from reports.tell import judge_and_save
+    from scenarios.plan import Plan
+    from sim.simulate import simulate
+
+    planned = Plan(scenario, seed, 1).expected_requests() * replications
+    with Counter("simulating", planned, quiet=quiet) as counter:
+        record, samples = simulate(scenario, seed, replications, counter.advance)
+    out.mkdir(parents=True, exist_ok=True)
+    samples.save(out)
+    return judge_and_save(record, out)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve the stack until it is stopped."""
+    from reference_impl.adapters.server import listen
+    from reference_impl.adapters.server import serve as serve_app
+    from sim.serve import embedded, emulated
+
+    scenario = scenario_of(options)
+    token = os.environ.get("EDGEKPI_TOKEN")
+    try:
+        listening = listen(options.host, options.port)
+    except OSError as error:
+        raise WrongInput(f"--host {options.host} --port {options.port}: {error.strerror}") from None
+    make_app = emulated(scenario, token) if options.emulate else embedded(scenario, token)
+    host, port = listening.getsockname()[:2]
+    print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    if not token:
+        print(
+            "EDGEKPI_TOKEN is not set: /api/performance/* will refuse everyone, and queue and "
+            "memory cannot be measured",
+            file=sys.stderr,
+        )
+    with suppress(KeyboardInterrupt):  # the usual way to end it
+        serve_app(make_app, listening)
+    return 0
+
+
+def _add_simulate(parser: Parser) -> None:
+    add_scenario(parser)
+    add_output(parser)
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="instead of the scenario's")
+    how_many = f"independent runs with seeds SEED, SEED+1, ... (default: {REPLICATIONS})"
+    parser.add_argument(
+        "--replications", type=whole(1), default=REPLICATIONS, metavar="N", help=how_many
+    )
+
+
+def _add_serve(parser: Parser) -> None:
+    whose = f"whose journeys are served (default: {DEFAULT_SERVED})"
+    add_scenario(parser, DEFAULT_SERVED, whose)
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="default: 127.0.0.1")
+    where = f"default: {DEFAULT_PORT}; 0 takes a free one"
+    parser.add_argument(
+        "--port", type=whole(0, 65535), default=DEFAULT_PORT, metavar="P", help=where
+    )
+    in_front = "put the scenario's network, KV, D1 and queue in front"
+    parser.add_argument("--emulate", action="store_true", help=in_front)
