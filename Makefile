@@ -33,6 +33,9 @@ check: $(STAMP) ## format, lint, import directions, types, all tests: what CI ru
 bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
 	$(BIN)/python -m benchmarks.simulator
 	$(BIN)/python -m benchmarks.runtime
+	$(BIN)/python -m benchmarks.attribution
+	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.memory
 
 clean: ## remove what make setup and runs have made
 	rm -rf $(VENV) reports/out .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -1,0 +1,66 @@
+"""Each bundled scenario shows what its comments say it shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.record import RunRecord
+from reports.verdict import judge
+from scenarios.loader import load
+from sim.simulate import simulate
+
+REPLICATIONS = 2
+
+
+def run(name: str, *overrides: str) -> RunRecord:
+    return simulate(load(name, overrides), 1, REPLICATIONS).record
+
+
+def not_met(record: RunRecord) -> set[str]:
+    """The KPIs whose targets are not met."""
+    return {result.name for result in judge(record).kpis if result.verdict in ("missed", "alert")}
+
+
+def lookups(record: RunRecord, layer: str) -> int:
+    return record.count(f"cache.attribution.{layer}")
+
+
+@pytest.mark.parametrize("name", ["steady/baseline", "steady/as_written", "smoke/tiny"])
+def test_all_targets_are_met(name: str) -> None:
+    """With all their seconds."""
+    assert judge(run(name)).word == "pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "kpi", "mended"),
+    [
+        ("negative/short_ttl", "cache_hit_ratio", "kv.expiration_ttl_s.attribution=3600"),
+        ("negative/no_index", "d1_query_p95", "d1.drop_indexes=[]"),
+    ],
+)
+def test_a_negative_scenario_misses_for_its_one_reason(name: str, kpi: str, mended: str) -> None:
+    """The KPI it names and no other; with the reason gone, none."""
+    assert not_met(run(name)) == {kpi}
+    assert judge(run(name, mended)).word == "pass"
+
+
+def test_as_written_l1_answers_nothing_and_nobody_joins() -> None:
+    """Every look-up goes to KV; the hit ratio is that of the baseline, as KV alone decides it."""
+    short = "measure.window_s=10"
+    as_written, baseline = run("steady/as_written", short), run("steady/baseline", short)
+    assert (lookups(as_written, "l1"), lookups(as_written, "joined")) == (0, 0)
+    assert lookups(baseline, "l1") > lookups(baseline, "kv")
+    assert as_written.count("cache.part") == pytest.approx(baseline.count("cache.part"), rel=1e-3)
+
+
+def test_as_written_a_cold_start_asks_d1_more_than_once_for_a_key() -> None:
+    """Without single-flight, look-ups of a hot key that miss together all read D1."""
+    hot = [
+        "measure={start: cold, warmup_s: 0, window_s: 2}",
+        "workload.attribution={rate_per_s: 300, zipf_s: 1.5}",
+        "data.max_paths=200",
+    ]
+    asked = run("steady/as_written", *hot)
+    shared = run("steady/as_written", *hot, "cache.single_flight=true")
+    assert lookups(shared, "joined") > 0
+    assert lookups(asked, "miss") > 1.1 * lookups(shared, "miss")
