@@ -25,6 +25,9 @@ def lookups(record: RunRecord, layer: str) -> int:
     return record.count(f"cache.attribution.{layer}")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("name", ["steady/baseline", "steady/as_written", "smoke/tiny"])
 def test_all_targets_are_met(name: str) -> None:
     """With all their seconds."""
