@@ -19,9 +19,14 @@ from gevent.monkey import get_original
 from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 
 from loadtest._guard import Target
+from loadtest._options import Setup
+from loadtest._redirects import STATUSES, Elsewhere, redirected
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A longer body fails the request: bodies are read whole, so they must have an end."""
+
+MAX_CONNECTIONS = 60_000
+"""More than one address of this machine has ports for."""
 
 MAX_IDLE_S = 4.0
 """Idle connections are not used after this: uvicorn closes them after 5 s, nginx after 75."""
@@ -43,7 +48,10 @@ class Answer(NamedTuple):
 
 
 class Failed(Exception):
-    """An exchange without an answer; ``reason`` is ``timeout``, ``connection`` or ``too large``."""
+    """An exchange without an answer.
+
+    ``reason`` is ``timeout``, ``connection``, ``too large`` or ``redirect to another host``.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
@@ -55,11 +63,47 @@ class GeneratorFailed(Failed):
     """This machine could not open another connection: the generator's failure, not the server's."""
 
 
-class Client:
-    """Sends prepared requests to one target, on kept or on new connections."""
+class Connections:
+    """How many connections are open, of those that one run may have."""
 
-    def __init__(self, target: Target, *, keep_alive: bool, timeout_s: float) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+
+    def take(self) -> None:
+        """Count one more.
+
+        Raises:
+            GeneratorFailed: when there are as many already.
+        """
+        if self._open >= self._most:
+            raise GeneratorFailed("connection", f"target.max_connections: {self._most} are open")
+        self._open += 1
+
+    def give(self) -> None:
+        """Count one less."""
+        self._open -= 1
+
+
+class Client:
+    """Sends prepared requests to one target, on kept or on new connections.
+
+    ``connections`` may be shared with other clients of the run. ``redirects`` is how many are
+    followed, as part of the exchange.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        keep_alive: bool,
+        timeout_s: float,
+        connections: Connections | None = None,
+        redirects: int = 0,
+    ) -> None:
         self._target = target
+        self._connections = connections or Connections(MAX_CONNECTIONS)
+        self._redirects = redirects
         self._addresses = list(target.addresses)
         self._keep_alive = keep_alive
         self._timeout_s = timeout_s
@@ -75,7 +119,7 @@ class Client:
         """
         with gevent.Timeout(self._timeout_s) as limit:
             try:
-                return self._exchange(request)
+                return self._follow(request, self._exchange(request))
             except gevent.Timeout as error:
                 if error is not limit:
                     raise
@@ -89,7 +133,19 @@ class Client:
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
-            self._idle.pop()[1].close()
+            self._close(self._idle.pop()[1])
+
+    def _follow(self, request: bytes, answer: Answer) -> Answer:
+        for _ in range(self._redirects):
+            location = answer.headers.get("location")
+            if answer.status not in STATUSES or location is None:
+                break
+            try:
+                request = redirected(request, answer.status, location, self._target)
+            except Elsewhere:
+                raise Failed("redirect to another host", location) from None
+            answer = self._exchange(request)
+        return answer
 
     def _exchange(self, request: bytes) -> Answer:
         sock = self._take() or self._connect()
@@ -98,12 +154,12 @@ class Client:
             response = HTTPSocketResponse(sock, block_size=_BLOCK_BYTES)
             body = _read(response)
         except BaseException:
-            sock.close()
+            self._close(sock)
             raise
         if self._keep_alive and not response.should_close():
             self._idle.append((time.monotonic(), sock))
         else:
-            sock.close()
+            self._close(sock)
         headers = {name.lower(): value for name, value in response.info().itermerged()}
         return Answer(response.status_code, headers, body)
 
@@ -113,10 +169,22 @@ class Client:
             since, sock = self._idle.pop()
             if time.monotonic() - since < MAX_IDLE_S and not _is_readable(sock):
                 return sock
-            sock.close()
+            self._close(sock)
         return None
 
+    def _close(self, sock: Any) -> None:
+        sock.close()
+        self._connections.give()
+
     def _connect(self) -> Any:
+        self._connections.take()
+        try:
+            return self._open()
+        except BaseException:
+            self._connections.give()
+            raise
+
+    def _open(self) -> Any:
         """A new connection to the first address that takes one; that one is tried first later."""
         for address in tuple(self._addresses):
             sock = gevent.socket.socket(address.family, gevent.socket.SOCK_STREAM)
@@ -150,3 +218,30 @@ def _is_readable(sock: Any) -> bool:
     poll = _poll()
     poll.register(sock.fileno(), _POLLIN)
     return bool(poll.poll(0))
+
+
+class Clients:
+    """The clients of one run by route; routes of one host share its connections."""
+
+    def __init__(self, setup: Setup) -> None:
+        connections = Connections(setup.mapped.max_connections)
+        by_target = {
+            target: Client(
+                target,
+                keep_alive=setup.scenario.client.connections == "keep_alive",
+                timeout_s=setup.scenario.client.timeout_s,
+                connections=connections,
+                redirects=setup.mapped.follow_redirects,
+            )
+            for target in setup.targets.values()
+        }
+        self._by_route = {route: by_target[target] for route, target in setup.targets.items()}
+
+    def exchange(self, route: str, request: bytes) -> Answer:
+        """As :meth:`Client.exchange`, at the host of ``route``."""
+        return self._by_route[route].exchange(request)
+
+    def close(self) -> None:
+        """Close the idle connections of all."""
+        for client in self._by_route.values():
+            client.close()

@@ -49,8 +49,8 @@ def load_into(out: Path, options: argparse.Namespace) -> Run | int:
         arguments += ["--set", override]
     if options.quiet:
         arguments.append("--edgekpi-quiet")
-    if getattr(options, "i_own_this_host", None):
-        arguments += ["--i-own-this-host", options.i_own_this_host]
+    for name in getattr(options, "i_own_this_host", []):
+        arguments += ["--i-own-this-host", name]
     host = getattr(options, "host", None)
     started_ns = time.time_ns()
     if host:
@@ -105,5 +105,7 @@ def _add_load(parser: Parser) -> None:
     add_output(parser)
     whom = "the deployment; without it our server is started with --emulate"
     parser.add_argument("--host", metavar="URL", help=whom)
-    again = "repeat the name in --host if it is not this machine; reads only"
-    parser.add_argument("--i-own-this-host", metavar="HOST", help=again)
+    again = "repeat the name of a host that is not this machine; once for each"
+    parser.add_argument(
+        "--i-own-this-host", metavar="HOST", action="append", default=[], help=again
+    )

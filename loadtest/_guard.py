@@ -6,8 +6,8 @@ import base64
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -51,7 +51,7 @@ class Target:
     port: int
     prefix: str
     addresses: tuple[Address, ...]
-    authorization: str | None = None
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def is_foreign(self) -> bool:
@@ -70,53 +70,61 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.prefix}"
 
 
-def admit(url: str | None, owned: str | None) -> Target:
-    """The target behind ``--host``, if it may be asked.
+def admit(url: str | None, owned: Collection[str] = (), where: str = "--host") -> Target:
+    """The target behind a URL, if it may be asked.
 
     Args:
         url: an absolute URL; its path is put before every path asked for.
-        owned: what ``--i-own-this-host`` repeats.
+        owned: the names that ``--i-own-this-host`` repeats.
+        where: the option or field that holds the URL.
 
     Raises:
         Refused: without a host, for a URL that cannot be used, a name without an address, and a
             host that is not this machine unless ``owned`` repeats its name exactly.
     """
     if not url:
-        raise Refused("--host is missing: name the server to ask, like http://127.0.0.1:8787")
-    target = _parse(url)
-    if target.is_foreign and owned != target.name:
+        raise Refused(f"{where} is missing: name the server to ask, like http://127.0.0.1:8787")
+    target = _parse(url, where)
+    if target.is_foreign and target.name not in owned:
         raise Refused(
             f"{target.name} is not this machine: load goes to other hosts only if they are yours; "
-            f"if it is, add --i-own-this-host {target.name} (then only reads are sent)"
+            f"if it is, add --i-own-this-host {target.name} (then only reads are sent, unless the "
+            "scenario says target.writes: allowed)"
         )
     return target
 
 
-def _parse(url: str) -> Target:
+def _parse(url: str, where: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     except ValueError as error:
-        raise Refused(f"--host {url!r}: {error}") from None
+        reason = "expected name:port after user and password" if "@" in url else error
+        raise Refused(f"{where} {_shown(url)}: {reason}") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise Refused(f"--host {url!r}: expected http://name:port or https://name")
+        raise Refused(f"{where} {_shown(url)}: expected http://name:port or https://name")
     if not _PLAIN.fullmatch(url):
-        raise Refused(f"--host {url!r}: expected ASCII without spaces, ? and #")
+        raise Refused(f"{where} {_shown(url)}: expected ASCII without spaces, ? and #")
     return Target(
         scheme=parts.scheme,
         name=parts.hostname,
         port=port,
         prefix=parts.path.rstrip("/"),
-        addresses=_resolve(parts.hostname, port),
+        addresses=_resolve(parts.hostname, port, where),
         authorization=_basic(parts.username, parts.password),
     )
 
 
-def _resolve(name: str, port: int) -> tuple[Address, ...]:
+def _shown(url: str) -> str:
+    """A URL as a message may have it: without user and password."""
+    return repr(re.sub(r"//[^/]*@", "//", url))
+
+
+def _resolve(name: str, port: int, where: str) -> tuple[Address, ...]:
     try:
         found: Sequence[Any] = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Refused(f"--host: {name} has no address ({error})") from None
+        raise Refused(f"{where}: {name} has no address ({error})") from None
     return tuple(dict.fromkeys(Address(int(row[0]), tuple(row[4])) for row in found))
 
 

@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loadtest._foreign import NO_EVENTS, required, restraints
 from loadtest._guard import Refused, Target, admit
+from loadtest._secrets import Secrets
 from reports.record import Kind
-from scenarios.loader import ScenarioError, load
+from scenarios.ids import read_ids
+from scenarios.journeys import Conversion
+from scenarios.loader import ScenarioError, find, load
 from scenarios.schema import Scenario
+from scenarios.target import Target as Mapped
 
 DEFAULT_SCENARIO = "smoke/tiny"
-NO_EVENTS = "workload.tracking.rate_per_s=0"
 READS_ONLY = (NO_EVENTS, "kpis.required=[cache_hit_ratio, attribution_latency_p95, worker_cpu_p95]")
 """What the default scenario becomes: whoever named none has not agreed to writes."""
-
-NEED_EVENTS = ("tracking_latency_p95", "queue_processing_p95")
-"""KPIs that cannot be measured where no events are sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """All that one run needs, checked: what is asked, of whom, and where the answer goes.
 
-    ``given_host`` is the URL that ``target`` was made from; ``kind`` is "emulated" only when our
-    own program started the server and says so in the environment.
+    ``given_host`` is the URL that ``target`` was made from, ``targets`` has the host of each route.
+    ``kind`` is "emulated" only when our own program started the server and says so in the
+    environment; that server is asked as ours, whatever the scenario says of another one.
+    ``mapped`` is how the deployment is asked, ``ids`` the conversions it knows if not ours.
     """
 
     scenario: Scenario
     seed: int
-    given_host: str
+    given_host: str = field(repr=False)
     target: Target
+    targets: dict[str, Target]
+    mapped: Mapped
+    secrets: Secrets
+    ids: list[Conversion] | None = field(repr=False)
     kind: Kind
-    token: str | None
+    token: str | None = field(repr=False)
     out: Path
     quiet: bool
     required: list[str]
@@ -71,7 +79,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--i-own-this-host",
         metavar="HOST",
-        help="repeat the name in --host to ask a host that is not this machine; reads only",
+        action="append",
+        default=[],
+        help="repeat the name of a host that is not this machine to ask it; reads only, unless the "
+        "scenario says target.writes: allowed; once for each host",
     )
     add("--edgekpi-quiet", action="store_true", help="print nothing but errors")
     _check_after_parsing(parser)
@@ -117,12 +128,14 @@ def prepare(options: Namespace, host: str | None) -> Setup:
     Raises:
         Refused: with every problem found.
     """
+    kind: Kind = "emulated" if os.environ.get("EDGEKPI_KIND") == "emulated" else "live"
     target = admit(host, options.i_own_this_host)
-    try:
-        scenario = load(options.scenario or DEFAULT_SCENARIO, _overrides(options, target))
-    except ScenarioError as error:
-        raise Refused(*error.problems) from None
-    required, notes = _required(scenario, target)
+    scenario = _scenario(options)
+    mapped = Mapped() if kind == "emulated" else scenario.target
+    targets = _targets(mapped, target, options.i_own_this_host)
+    if restrained := restraints(scenario, targets):
+        scenario = _scenario(options, restrained)
+    required_kpis, notes = required(scenario, targets["tracking"])
     seed = options.edgekpi_seed
     if seed is not None and not 0 <= seed < 2**63:
         raise Refused("--edgekpi-seed: expected a whole number from 0 to 2^63 - 1")
@@ -131,36 +144,46 @@ def prepare(options: Namespace, host: str | None) -> Setup:
         seed=scenario.seed if seed is None else seed,
         given_host=str(host),
         target=target,
-        kind="emulated" if os.environ.get("EDGEKPI_KIND") == "emulated" else "live",
+        targets=targets,
+        mapped=mapped,
+        secrets=Secrets(mapped.secrets()),
+        ids=None if kind == "emulated" else _ids(options, scenario),
+        kind=kind,
         token=os.environ.get("EDGEKPI_TOKEN") or None,
         out=Path(options.edgekpi_out or Path("reports/out") / f"{scenario.name}-load"),
         quiet=options.edgekpi_quiet,
-        required=required,
+        required=required_kpis,
         notes=notes,
     )
 
 
-def _overrides(options: Namespace, target: Target) -> list[str]:
-    """The user's overrides, between what the default scenario lacks and what the guard demands."""
+def _scenario(options: Namespace, restrained: Sequence[str] = ()) -> Scenario:
+    """The scenario under the user's overrides, and under those that the guard demands."""
     overrides = [] if options.scenario else list(READS_ONLY)
     overrides += options.overrides
     if options.window_s is not None:
         overrides.append(f"measure.window_s={options.window_s}")
-    if target.is_foreign:
-        overrides.append(NO_EVENTS)
-    return overrides
+    try:
+        return load(options.scenario or DEFAULT_SCENARIO, [*overrides, *restrained])
+    except ScenarioError as error:
+        raise Refused(*error.problems) from None
 
 
-def _required(scenario: Scenario, target: Target) -> tuple[list[str], list[str]]:
-    """The KPIs that count, and what to tell about it."""
-    required = list(scenario.kpis.required)
-    if not target.is_foreign:
-        return required, []
-    kept = [name for name in required if name not in NEED_EVENTS]
-    if not kept:
-        raise Refused("on a host that is not this machine only reads are sent: no KPI is left")
-    note = f"{target.name} is not this machine: only reads were sent"
-    if kept != required:
-        dropped = ", ".join(name for name in required if name not in kept)
-        note += f", and {dropped} did not count"
-    return kept, [note]
+def _targets(mapped: Mapped, target: Target, owned: Sequence[str]) -> dict[str, Target]:
+    """The host of each route: its own, or that of the run."""
+    routes = {"attribution": mapped.attribution, "tracking": mapped.tracking}
+    return {
+        name: admit(route.host, owned, f"target.{name}.host") if route.host else target
+        for name, route in routes.items()
+    }
+
+
+def _ids(options: Namespace, scenario: Scenario) -> list[Conversion] | None:
+    """The deployment's own IDs, if the scenario names a file of them."""
+    if scenario.population.csv is None:
+        return None
+    try:
+        folder = find(options.scenario or DEFAULT_SCENARIO).parent
+        return read_ids(scenario.population, folder)
+    except ScenarioError as error:
+        raise Refused(*error.problems) from None

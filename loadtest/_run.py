@@ -11,7 +11,7 @@ from typing import Any
 
 import gevent
 
-from loadtest._client import Answer, Client, Failed, GeneratorFailed
+from loadtest._client import Answer, Clients, Failed, GeneratorFailed
 from loadtest._dispatch import Arrival, Clock, Dispatcher, arrivals
 from loadtest._finish import Result, finish
 from loadtest._messages import Message, Messages
@@ -48,10 +48,10 @@ class Run:
     def __init__(
         self, setup: Setup, on_request: OnRequest, worker_index: int = 0, worker_count: int = 1
     ) -> None:
-        population = load_population(setup.scenario.data)
+        conversions = setup.ids or load_population(setup.scenario.data).conversions
         self.setup = setup
         self.id = uuid.uuid4().hex[:12]
-        self.plan = Plan(setup.scenario, setup.seed, len(population.conversions))
+        self.plan = Plan(setup.scenario, setup.seed, len(conversions))
         self.recorder = Recorder(
             self.plan.window, blocks=BLOCKS, cache_types=setup.scenario.kpis.cache_types
         )
@@ -67,14 +67,9 @@ class Run:
         self.dispatcher = Dispatcher(self.clock)
         self._worker = (worker_index, worker_count)
         self._on_request = on_request
-        self._messages = Messages(setup.scenario, population, setup.target, self.id)
-        client = setup.scenario.client
-        self._client = Client(
-            setup.target,
-            keep_alive=client.connections == "keep_alive",
-            timeout_s=client.timeout_s,
-        )
-        self._server = Server(setup.target, setup.token) if setup.token else None
+        self._messages = Messages(setup, conversions, self.id)
+        self._clients = Clients(setup)
+        self._server = Server(setup, self.id) if setup.token else None
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
     def start(self, at_end: Callable[[], None]) -> None:
@@ -93,7 +88,7 @@ class Run:
         except Exception:
             logger.exception("the run's record could not be completed")
         finally:
-            self._client.close()
+            self._clients.close()
             at_end()
 
     def _play_or_say_why_not(self) -> None:
@@ -153,13 +148,13 @@ class Run:
     def _exchange(self, message: Message) -> tuple[Answer | None, str | None]:
         """The answer, if one came, and why the request failed, if it did."""
         try:
-            answer = self._client.exchange(message.payload)
+            answer = self._clients.exchange(message.route, message.payload)
         except Failed as error:
             self.out_of_sockets += isinstance(error, GeneratorFailed)
             return None, error.reason
         except gevent.GreenletExit:
             return None, "unfinished"
-        return answer, None if answer.status == message.expected else f"status {answer.status}"
+        return answer, None if answer.status in message.expected else f"status {answer.status}"
 
     def _statistics_at(self, at_us: int) -> Mapping[str, Any] | str:
         """The server's statistics at ``at_us`` or, if that is past, now."""

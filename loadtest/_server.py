@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadtest._client import Answer, Client, Failed
-from loadtest._guard import Target
+from loadtest._options import Setup
 from reference_impl.hdr import Histogram
 from reports.recorder import Recorder
 
-STATISTICS_PATH = "/api/performance/stats"
 EMULATION_PATH = "/api/emulation/start"
 TIMEOUT_S = 30.0
 ZERO_IN_US = (2_000_000, 20_000_000)
@@ -26,12 +25,14 @@ class EmulationFailed(Exception):
 class Server:
     """The endpoints for whoever started the server, opened by its token."""
 
-    def __init__(self, target: Target, token: str) -> None:
+    def __init__(self, setup: Setup, run_id: str) -> None:
+        target = setup.target
         self._client = Client(target, keep_alive=False, timeout_s=TIMEOUT_S)
         self._head = (
             f"Host: {target.authority}\r\nUser-Agent: edgekpi\r\nAccept: application/json\r\n"
-            f"Authorization: Bearer {token}\r\n"
+            f"Authorization: Bearer {setup.token}\r\nX-EdgeKPI-Run: {run_id}\r\n"
         )
+        self._statistics = setup.mapped.statistics
         self._prefix = target.prefix
 
     def start_emulation(self, seed: int) -> int:
@@ -56,17 +57,18 @@ class Server:
 
     def statistics(self) -> Mapping[str, Any] | str:
         """The server's cumulative statistics, or why there are none."""
+        path = self._statistics
         try:
-            answer = self._exchange("GET", STATISTICS_PATH)
+            answer = self._exchange("GET", path)
         except Failed as error:
-            return f"{STATISTICS_PATH}: {error.reason}"
+            return f"{path}: {error.reason}"
         if answer.status != 200:
-            return f"{STATISTICS_PATH} answered {answer.status}"
+            return f"{path} answered {answer.status}"
         try:
             data = json.loads(answer.body)["data"]
         except (ValueError, KeyError, TypeError, RecursionError):
             data = None
-        return data if isinstance(data, dict) else f"{STATISTICS_PATH} is not readable"
+        return data if isinstance(data, dict) else f"{path} is not readable"
 
     def _exchange(self, method: str, path: str, body: bytes = b"") -> Answer:
         head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._head}"

@@ -81,7 +81,8 @@ SEVEN = (
         0.85,
         ">=",
         "<",
-        "send requests that read the types in kpis.cache_types, and a Cache-Status header",
+        "send requests that read the types in kpis.cache_types, and a Cache-Status header (see "
+        "docs/emit-headers.md)",
         "see the hit ratio per type in the report",
     ),
     _latency(
@@ -105,7 +106,8 @@ SEVEN = (
         "D1 query P95",
         "d1.request",
         (50, 100),
-        "send requests that reach D1, and a Server-Timing header that says so",
+        "send requests that reach D1, and a Server-Timing header that says so (see "
+        "docs/emit-headers.md)",
         "see the D1 wait and SQL rows of the report",
     ),
     _latency(
@@ -113,7 +115,7 @@ SEVEN = (
         "Queue processing P95",
         "queue.handling",
         (500, 2000),
-        "send events, and let the generator read /api/performance/stats",
+        "send events, and let the generator read /api/performance/stats with EDGEKPI_TOKEN",
         "see the D1 consumer row of the report: a batch mostly waits for D1",
     ),
     Kpi(
@@ -126,7 +128,7 @@ SEVEN = (
         128,
         "<",
         ">=",
-        "let the generator read /api/performance/stats",
+        "let the generator read /api/performance/stats with EDGEKPI_TOKEN",
         "lower l1.max_mib, or the requests in flight in one isolate",
         emulated="modelled",
         by_value=True,
@@ -141,7 +143,7 @@ SEVEN = (
         150,
         "<",
         ">",
-        "measure CPU where timers are not frozen",
+        "measure CPU where timers are not frozen, a Worker cannot (see docs/emit-headers.md)",
         "see edge.cpu_ms of the scenario and the attribution models it recomputes",
         simulated="input",
         zero_is_data=False,

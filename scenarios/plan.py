@@ -82,8 +82,9 @@ class Plan:
         self._nodes = cumulative([node.share for node in scenario.edge.nodes])
         self._starts_us = [0]
         warmup_us = round(scenario.measure.warmup_s * US_PER_S)
-        self.horizon_us = warmup_us + round(scenario.measure.window_s * US_PER_S)
-        self.window = Window(start_us=warmup_us, end_us=self.horizon_us)
+        window_end_us = warmup_us + round(scenario.measure.window_s * US_PER_S)
+        self.horizon_us = window_end_us + round(scenario.measure.cooldown_s * US_PER_S)
+        self.window = Window(start_us=warmup_us, end_us=window_end_us)
 
     def __iter__(self) -> Iterator[Chunk]:
         """All chunks up to the horizon, the last one cut there."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import InitErrorDetails
 
 from reference_impl.attribution import Direct
 from reports.kpis import BY_NAME, KPI_NAMES
+from scenarios.problems import problem, refuse
 from scenarios.regions import between_ms
+from scenarios.target import Population, Target
 from scenarios.world import (
     D1,
     KV,
@@ -50,6 +52,13 @@ class Measure(Part):
         default=5.0, ge=0, le=86_400, description="requests before the window are not judged"
     )
     window_s: float = Field(default=30.0, gt=0, le=86_400, description="requests judged")
+    cooldown_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=86_400,
+        description="the load goes on after the window, not judged, so that its last requests "
+        "meet the same load as all others",
+    )
 
 
 class AttributionLoad(Part):
@@ -171,6 +180,12 @@ class Scenario(Part):
     queue: Queue = Field(default=Queue(), description="the queue")
     data: Data = Field(default=Data(), description="journeys and conversions")
     kpis: Kpis = Field(default=Kpis(), description="what is judged")
+    target: Target = Field(
+        default=Target(), description="how a deployment that is not ours is asked"
+    )
+    population: Population = Field(
+        default=Population(), description="the IDs that a deployment of its own data knows"
+    )
     attribution_models: Annotated[
         tuple[Model, ...], AfterValidator(some), AfterValidator(distinct)
     ] = Field(
@@ -187,8 +202,8 @@ class Scenario(Part):
 
     @property
     def horizon_s(self) -> float:
-        """Warm-up and window together, in seconds."""
-        return self.measure.warmup_s + self.measure.window_s
+        """Warm-up, window and cool-down together, in seconds."""
+        return self.measure.warmup_s + self.measure.window_s + self.measure.cooldown_s
 
     def d1_round_trip_ms(self, node: Node) -> float:
         """The median network round trip from ``node`` to D1 in ms, without jitter."""
@@ -202,8 +217,7 @@ class Scenario(Part):
     def _agree(self) -> Scenario:
         """Checks over several parts, all reported at once and each at its field."""
         problems = [*self._model_problems(), *self._metro_problems(), *self._size_problems()]
-        if problems:
-            raise ValidationError.from_exception_data("Scenario", problems)
+        refuse("Scenario", problems)
         return self
 
     def _model_problems(self) -> list[InitErrorDetails]:
@@ -212,7 +226,7 @@ class Scenario(Part):
             return []
         known = ", ".join(self.attribution_models)
         text = f"{model!r} must be one of attribution_models ({known})"
-        return [_problem(("workload", "attribution", "model"), text)]
+        return [problem(("workload", "attribution", "model"), text)]
 
     def _metro_problems(self) -> list[InitErrorDetails]:
         nodes = {node.name: node for node in self.edge.nodes}
@@ -221,10 +235,10 @@ class Scenario(Part):
             return []
         if metro not in nodes:
             names = ", ".join(nodes)
-            return [_problem(("d1", "metro"), f"{metro!r} must name an edge node ({names})")]
+            return [problem(("d1", "metro"), f"{metro!r} must name an edge node ({names})")]
         if nodes[metro].region != self.d1.region:
             text = f"node {metro!r} stands in {nodes[metro].region}, D1 in {self.d1.region}"
-            return [_problem(("d1", "metro"), text)]
+            return [problem(("d1", "metro"), text)]
         return []
 
     def _size_problems(self) -> list[InitErrorDetails]:
@@ -232,9 +246,4 @@ class Scenario(Part):
         if planned <= MAX_REQUESTS:
             return []
         text = f"{planned:,.0f} requests planned (rates x seconds), at most {MAX_REQUESTS:,}"
-        return [_problem(("measure", "window_s"), text)]
-
-
-def _problem(loc: tuple[str, ...], text: str) -> InitErrorDetails:
-    error = PydanticCustomError("scenario", "{text}", {"text": text})
-    return InitErrorDetails(type=error, loc=loc, input=None)
+        return [problem(("measure", "window_s"), text)]

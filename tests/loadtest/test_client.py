@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from loadtest import _client
-from loadtest._client import Client, Failed, GeneratorFailed
+from loadtest._client import Client, Connections, Failed, GeneratorFailed
 from loadtest._guard import Address, Target, admit
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -27,7 +27,7 @@ def server(*answers: bytes, close: bool = False) -> Iterator[tuple[Target, list[
         seen: list[int] = []
         work = threading.Thread(target=_serve, args=(listener, list(answers), close, seen))
         work.start()
-        yield admit(f"http://127.0.0.1:{listener.getsockname()[1]}", None), seen
+        yield admit(f"http://127.0.0.1:{listener.getsockname()[1]}"), seen
         listener.shutdown(socket.SHUT_RDWR)
         work.join(10)
         assert not work.is_alive()
@@ -50,8 +50,13 @@ def _serve(listener: socket.socket, answers: list[bytes], close: bool, seen: lis
 
 
 @contextmanager
-def client(target: Target, keep_alive: bool = True, timeout_s: float = 5.0) -> Iterator[Client]:
-    under_test = Client(target, keep_alive=keep_alive, timeout_s=timeout_s)
+def client(
+    target: Target,
+    keep_alive: bool = True,
+    timeout_s: float = 5.0,
+    budget: Connections | None = None,
+) -> Iterator[Client]:
+    under_test = Client(target, keep_alive=keep_alive, timeout_s=timeout_s, connections=budget)
     yield under_test
     under_test.close()
 
@@ -117,11 +122,45 @@ def test_headers_come_in_lower_case_and_doubled_ones_joined() -> None:
 
 
 def test_a_redirect_is_an_answer() -> None:
-    """It is never followed: one request on the wire is one request."""
+    """Unless asked for, it is not followed: one request on the wire is one request."""
     answer = b"HTTP/1.1 302 F\r\nLocation: http://example.test/\r\nContent-Length: 0\r\n\r\n"
     with server(answer) as (target, seen), client(target) as under_test:
         assert under_test.exchange(REQUEST).status == 302
     assert seen == [0]
+
+
+def test_redirects_are_followed_as_often_as_asked_for() -> None:
+    """The one after that is the answer; another host is never asked."""
+    moved = b"HTTP/1.1 302 F\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+    away = moved.replace(b"/b", b"http://example.test/")
+    for answers, outcome in (([moved, OK], 200), ([moved, moved, moved], 302), ([away], "other")):
+        with server(*answers) as (target, seen):
+            under_test = Client(target, keep_alive=True, timeout_s=5, redirects=2)
+            if outcome == "other":
+                with pytest.raises(Failed, match="redirect to another host"):
+                    under_test.exchange(REQUEST)
+            else:
+                assert under_test.exchange(REQUEST).status == outcome
+            under_test.close()
+        assert len(seen) == len(answers)
+
+
+def test_connections_beyond_the_budget_are_the_generators_failure() -> None:
+    """A failed or closed one is given back; a kept one still counts."""
+    budget = Connections(1)
+    with server(OK, OK, close=True) as (target, _), client(target, budget=budget) as under_test:
+        assert under_test.exchange(REQUEST).status == 200
+        with client(target, budget=budget) as other, pytest.raises(GeneratorFailed, match="max_co"):
+            other.exchange(REQUEST)
+        under_test.close()
+        with client(target, budget=budget) as other:
+            assert other.exchange(REQUEST).status == 200
+    with server() as (target, _):
+        pass
+    for _ in range(3):
+        with client(target, budget=budget) as nobody, pytest.raises(Failed) as failure:
+            nobody.exchange(REQUEST)
+        assert not isinstance(failure.value, GeneratorFailed)
 
 
 @pytest.mark.parametrize(

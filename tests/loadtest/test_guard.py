@@ -41,7 +41,7 @@ def name_service(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_this_machine_needs_no_permission(url: str) -> None:
     """Loopback in every notation is admitted."""
-    assert not admit(url, None).is_foreign
+    assert not admit(url).is_foreign
 
 
 @pytest.mark.parametrize(
@@ -57,15 +57,15 @@ def test_this_machine_needs_no_permission(url: str) -> None:
 def test_any_other_host_is_refused(url: str) -> None:
     """One address beyond loopback is enough, and the sentence says what to type."""
     with pytest.raises(Refused, match="add --i-own-this-host"):
-        admit(url, None)
+        admit(url)
 
 
 def test_the_owner_repeats_the_name_exactly() -> None:
     """A different name is no permission; the right one is, and the host stays foreign."""
     for near in ("foreign", "foreign.test.", "http://foreign.test", "FOREIGN.test", ""):
         with pytest.raises(Refused):
-            admit("http://foreign.test", near)
-    assert admit("http://foreign.test", "foreign.test").is_foreign
+            admit("http://foreign.test", [near])
+    assert admit("http://foreign.test", ["foreign.test"]).is_foreign
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_the_owner_repeats_the_name_exactly() -> None:
 def test_what_is_no_usable_url_is_refused(url: str | None, sentence: str) -> None:
     """Every refusal is one sentence about --host."""
     with pytest.raises(Refused, match=sentence) as refusal:
-        admit(url, None)
+        admit(url)
     assert len(refusal.value.problems) == 1
 
 
 def test_user_and_password_are_sent_but_never_shown() -> None:
     """They become a header; the URL that goes into the record is without them."""
-    target = admit("http://me:p%40ss@127.0.0.1:80/base/", None)
+    target = admit("http://me:p%40ss@127.0.0.1:80/base/")
     assert target.authorization == "Basic bWU6cEBzcw=="
     assert target.url == "http://127.0.0.1/base"
     assert target.authority == "127.0.0.1"
@@ -100,4 +100,4 @@ def test_user_and_password_are_sent_but_never_shown() -> None:
 
 def test_an_ipv6_host_keeps_its_brackets() -> None:
     """As the Host header wants it."""
-    assert admit("http://[::1]:8080", None).authority == "[::1]:8080"
+    assert admit("http://[::1]:8080").authority == "[::1]:8080"

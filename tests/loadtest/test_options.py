@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import socket
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadtest._guard import Refused
-from loadtest._options import Setup, prepare, unusable
+from loadtest._options import unusable
 from reports.kpis import KPI_NAMES
-
-HERE = "http://127.0.0.1:8787"
-
-
-def setup(host: str = HERE, **options: Any) -> Setup:
-    given: dict[str, Any] = {
-        "scenario": None,
-        "overrides": [],
-        "edgekpi_seed": None,
-        "edgekpi_out": None,
-        "i_own_this_host": None,
-        "edgekpi_quiet": False,
-        "window_s": None,
-    }
-    return prepare(Namespace(**given | options), host)
+from tests.loadtest.setups import setup
 
 
 @pytest.fixture
@@ -81,7 +67,7 @@ def test_a_foreign_host_gets_reads_only(foreign: str) -> None:
         foreign,
         scenario="smoke/tiny",
         overrides=["workload.tracking.rate_per_s=50"],
-        i_own_this_host="foreign.test",
+        i_own_this_host=["foreign.test"],
     )
     assert prepared.scenario.workload.tracking.rate_per_s == 0
     assert {"tracking_latency_p95", "queue_processing_p95"}.isdisjoint(prepared.required)
@@ -95,7 +81,7 @@ def test_a_foreign_host_without_a_kpi_left_is_refused(foreign: str) -> None:
         setup(
             foreign,
             overrides=["kpis.required=[tracking_latency_p95]"],
-            i_own_this_host="foreign.test",
+            i_own_this_host=["foreign.test"],
         )
 
 
