@@ -17,13 +17,14 @@ from typing import Any
 
 from benchmarks.rounds import compare, table
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
+from reference_impl.adapters.kv_reads import KVReads
 from reference_impl.adapters.sqlite import Command, D1Binding, DirectExecutor, SqliteEngine
 from reference_impl.batch import BatchAttributionProcessor
 from reference_impl.cache import CacheManager
 from reference_impl.config import StackConfig
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Context, Evidence
-from reference_impl.ports import D1Database, D1Result, KVList, KVNamespace, Queue, Runtime
+from reference_impl.ports import D1Database, D1Result, KVEntry, KVList, KVNamespace, Queue, Runtime
 from reference_impl.queries import QueryOptimizer
 from scenarios.journeys import load_population
 from scenarios.loader import load
@@ -38,32 +39,24 @@ SINGLY = 200
 D1_US, KV_US = 40_000, 10_000
 
 
-class _EmptyKV:
+class _EmptyKV(KVReads):
     """Holds nothing; an operation takes ``delay_us`` of the runtime's time."""
 
     def __init__(self, runtime: Runtime, delay_us: int) -> None:
         self._runtime, self._delay_us = runtime, delay_us
 
-    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None:
+    async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
         await self._pass()
-        return None
+        return KVEntry(None)
 
-    async def get_with_metadata(
-        self, key: str, *, cache_ttl: int | None = None
-    ) -> tuple[str | None, Any]:
-        await self._pass()
-        return None, None
-
-    async def put(
-        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
-    ) -> None:
+    async def put(self, key: str, value: str | bytes, *_args: Any, **_kwargs: Any) -> None:
         await self._pass()
 
     async def delete(self, key: str) -> None:
         await self._pass()
 
     async def list(
-        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList:
         return KVList((), True)
 
@@ -85,6 +78,8 @@ class _DelayedExecutor:
 
 class _NoQueue:
     async def send(self, body: Any) -> None: ...
+
+    async def send_batch(self, bodies: Any) -> None: ...
 
 
 @dataclass(slots=True)

@@ -222,7 +222,8 @@ class L2Cache:
             latch.set()
 
     async def _put(self, ctx: Context, key: str, text: str, ttl_s: int, stale_s: int) -> int:
-        expires_wall_us = self._runtime.wall_us() + ttl_s * 1_000_000
+        # KV counts a life from the whole second, and an L1 entry must not outlive it.
+        expires_wall_us = (self._runtime.wall_us() // 1_000_000 + ttl_s) * 1_000_000
         metadata = {"e": expires_wall_us}
         await ctx.kv.put(key, text, expiration_ttl=ttl_s + stale_s, metadata=metadata)
         self.sets += 1

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, overload
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -47,6 +47,17 @@ class KVError(EdgeError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class KVTypeError(KVError, TypeError):
+    """The binding itself refused an argument, before anything travelled."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message, status)
+
+
+class KVJSONError(KVError, ValueError):
+    """A value that was asked for as JSON is none. The message has nothing of the value."""
 
 
 class D1Error(EdgeError):
@@ -155,9 +166,23 @@ class Runtime(Protocol):
 # --------------------------------------------------------------------------- Workers KV
 
 
+KVType = Literal["text", "json", "bytes"]
+"""As what a value is read; the platform's ``arrayBuffer`` and ``stream`` are ``bytes`` here."""
+
+Keys = list[str]
+"""Keys of a bulk read."""
+
+
+class KVEntry(NamedTuple):
+    """A value and its metadata; both ``None`` for a key that is not there."""
+
+    value: Any
+    metadata: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class KVKey:
-    """One row of a KV listing."""
+    """One row of a KV listing; ``expiration`` is in seconds since 1970."""
 
     name: str
     expiration: int | None = None
@@ -174,26 +199,58 @@ class KVList:
 
 
 class KVNamespace(Protocol):
-    """The Workers KV binding in snake case, for text values.
+    """The Workers KV binding in snake case.
 
     Limits and meanings: https://developers.cloudflare.com/kv/platform/limits/ and
     https://developers.cloudflare.com/kv/api/. Raises :class:`KVError`.
     """
 
-    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None: ...
+    @overload
+    async def get(
+        self, key: str, type: Literal["text"] = "text", cache_ttl: int | None = None
+    ) -> str | None: ...
 
+    @overload
+    async def get(self, key: str, type: KVType, cache_ttl: int | None = None) -> Any: ...
+
+    @overload
+    async def get(
+        self, key: Keys, type: KVType = "text", cache_ttl: int | None = None
+    ) -> dict[str, Any]:
+        """The value under ``key``, or ``None``. 1 to 100 keys are one read, as text or JSON only,
+        and answer all their values by key.
+
+        Raises:
+            KVJSONError: a value asked for as JSON is none; of several keys, any one of them.
+        """
+
+    @overload
     async def get_with_metadata(
-        self, key: str, *, cache_ttl: int | None = None
-    ) -> tuple[str | None, Any]: ...
+        self, key: str, type: KVType = "text", cache_ttl: int | None = None
+    ) -> KVEntry: ...
+
+    @overload
+    async def get_with_metadata(
+        self, key: Keys, type: KVType = "text", cache_ttl: int | None = None
+    ) -> dict[str, KVEntry | None]:
+        """As :meth:`get`, with what was put beside the value. Of several keys those that are not
+        there are ``None``."""
 
     async def put(
-        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
-    ) -> None: ...
+        self,
+        key: str,
+        value: str | bytes,
+        expiration_ttl: float | None = None,
+        expiration: float | None = None,
+        metadata: Any = None,
+    ) -> None:
+        """Write ``value`` until ``expiration_ttl`` seconds from now, or else until ``expiration``
+        (seconds since 1970), or else without an end. ``metadata`` is anything that is JSON."""
 
     async def delete(self, key: str) -> None: ...
 
     async def list(
-        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList: ...
 
 
@@ -202,7 +259,8 @@ class KVNamespace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class D1Result:
-    """The answer to one statement: rows by column name, and the bare values in ``raw``.
+    """The answer to one statement: rows by column name, and the bare values in ``raw``
+    in the order of ``columns``.
 
     ``meta`` holds at least ``duration`` (ms of SQL alone), ``changes``, ``last_row_id`` and
     ``rows_read``; ours adds ``vm_steps``, and ``wait_us`` and ``round_trip_us`` where a model
@@ -213,6 +271,15 @@ class D1Result:
     success: bool = True
     meta: Mapping[str, Any] = field(default_factory=dict)
     raw: Sequence[tuple[Any, ...]] = ()
+    columns: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class D1ExecResult:
+    """How many statements :meth:`D1Database.exec` ran, and for how many milliseconds of SQL."""
+
+    count: int
+    duration: float
 
 
 class D1Statement(Protocol):
@@ -226,7 +293,8 @@ class D1Statement(Protocol):
 
     async def first(self, column: str | None = None) -> Any: ...
 
-    async def raw(self) -> list[list[Any]]: ...
+    async def raw(self, column_names: bool = False) -> list[list[Any]]:
+        """Bare rows; with ``column_names`` the names come as the first of them."""
 
 
 class D1Database(Protocol):
@@ -237,6 +305,9 @@ class D1Database(Protocol):
     async def batch(self, statements: Sequence[D1Statement]) -> list[D1Result]:
         """All statements in one transaction and one round trip; any failure undoes all."""
 
+    async def exec(self, sql: str) -> D1ExecResult:
+        """Run statements without values, one a line, all or none of them."""
+
 
 # --------------------------------------------------------------------------- Queues
 
@@ -245,6 +316,9 @@ class Queue(Protocol):
     """The producer side of a queue. Raises :class:`QueueError`."""
 
     async def send(self, body: Mapping[str, Any]) -> None: ...
+
+    async def send_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Up to 100 messages in one call; all are taken or none."""
 
 
 @dataclass(frozen=True, slots=True)

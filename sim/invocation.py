@@ -48,6 +48,10 @@ class Invocation:
         """Now, as it would be had no sleep of this invocation ended late."""
         return self._runtime.now_us() - self._debt_us
 
+    def wall_us(self) -> int:
+        """The time of day, likewise."""
+        return self._runtime.wall_us() - self._debt_us
+
     async def sleep(self, us: int) -> None:
         """Let ``us`` of modelled time pass."""
         runtime = self._runtime

@@ -8,10 +8,12 @@ https://developers.cloudflare.com/kv/concepts/how-kv-works/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from reference_impl.adapters.kv_rules import check_cache_ttl, check_key, check_put, page_of
-from reference_impl.ports import KVError, KVList, Runtime
+from reference_impl.adapters.kv_reads import KVReads
+from reference_impl.adapters.kv_rules import check_key, check_list, check_put, page_of
+from reference_impl.ports import KVEntry, KVError, KVKey, KVList, Runtime
 from sim.invocation import Invocation
 
 NEVER_US = 2**62
@@ -19,11 +21,15 @@ DEFAULT_CACHE_TTL_S = 60
 
 
 class Version(NamedTuple):
-    """One written state of a key: ``text`` is ``None`` for a deletion."""
+    """One written state of a key: ``text`` is ``None`` for a deletion.
 
-    text: str | None
+    It ends at ``expires_us`` of the runtime's clock, which is ``expires_s`` of the time of day.
+    """
+
+    text: str | bytes | None
     metadata: Any
     expires_us: int
+    expires_s: int | None = None
 
 
 GONE = Version(None, None, NEVER_US)
@@ -83,9 +89,14 @@ class KVStore:
         self.writes += 1
         return True
 
-    def names(self) -> list[str]:
+    def keys(self) -> list[KVKey]:
         """Every key that has a value now."""
-        return [key for key in self._written if self.read(key).text is not None]
+        versions = ((key, self.read(key)) for key in self._written)
+        return [
+            KVKey(key, version.expires_s, version.metadata)
+            for key, version in versions
+            if version.text is not None
+        ]
 
 
 class KVNodeCache:
@@ -114,7 +125,7 @@ class KVNodeCache:
             self.keep(key, version, fetched_us)
 
 
-class KVBinding:
+class KVBinding(KVReads):
     """The KV binding of one invocation: the store's answers, after the delays of its place."""
 
     __slots__ = ("_cache", "_inv", "_store")
@@ -124,40 +135,47 @@ class KVBinding:
         self._store = store
         self._cache = cache
 
-    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None:
-        """The value this node sees under ``key``."""
-        return (await self.get_with_metadata(key, cache_ttl=cache_ttl))[0]
+    async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
+        """What this node sees under ``key``, from its own copy or from the central store."""
+        return (await self.read_many((key,), cache_ttl))[0]
 
-    async def get_with_metadata(
-        self, key: str, *, cache_ttl: int | None = None
-    ) -> tuple[str | None, Any]:
-        """The value and metadata this node sees, from its own copy or from the central store."""
-        check_key(key, "GET")
-        check_cache_ttl(cache_ttl)
-        inv = self._inv
+    async def read_many(self, keys: Sequence[str], cache_ttl: int | None) -> list[KVEntry]:
+        """What this node sees under ``keys``: one operation, which goes to the central store if
+        any of its own copies is missing or too old."""
+        inv, cache = self._inv, self._cache
         use, inv.kv_reads = inv.kv_reads, inv.kv_reads + 1
-        version = self._cache.fresh(key, (cache_ttl or DEFAULT_CACHE_TTL_S) * 1_000_000)
-        if version is not None:
+        cache_ttl_us = (cache_ttl or DEFAULT_CACHE_TTL_S) * 1_000_000
+        versions = {key: cache.fresh(key, cache_ttl_us) for key in keys}
+        stale = [key for key, version in versions.items() if version is None]
+        if not stale:
             await inv.sleep(inv.draws.kv_read_node.us(inv.number, use))
         else:
             asked_us = inv.now_us()
             await inv.sleep(inv.draws.kv_read_central.us(inv.number, use))
-            version = self._store.read(key)
-            self._cache.keep_fetched(key, version, asked_us, inv.now_us())
-        return version.text, version.metadata
+            for key in stale:
+                versions[key] = version = self._store.read(key)
+                cache.keep_fetched(key, version, asked_us, inv.now_us())
+        return [KVEntry(each.text, each.metadata) for each in versions.values() if each]
 
     async def put(
-        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
+        self,
+        key: str,
+        value: str | bytes,
+        expiration_ttl: float | None = None,
+        expiration: float | None = None,
+        metadata: Any = None,
     ) -> None:
         """Write ``value``.
 
         Raises:
             KVError: 400, 413 or 414 for what KV never takes, 429 for a second write in a second.
         """
-        check_put(key, value, expiration_ttl)
-        life_us = NEVER_US if expiration_ttl is None else expiration_ttl * 1_000_000
-        expires_us = min(self._inv.now_us() + life_us, NEVER_US)
-        await self._write(key, Version(value, metadata, expires_us))
+        now_us, wall_us = self._inv.now_us(), self._inv.wall_us()
+        put = check_put(key, value, wall_us / 1e6, expiration_ttl, expiration, metadata)
+        ends_us = (
+            NEVER_US if put.expires_s is None else now_us + put.expires_s * 1_000_000 - wall_us
+        )
+        await self._write(key, Version(put.value, metadata, ends_us, put.expires_s))
 
     async def delete(self, key: str) -> None:
         """Write that there is nothing; the same rate and the same delay as a value."""
@@ -165,13 +183,14 @@ class KVBinding:
         await self._write(key, GONE)
 
     async def list(
-        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList:
         """One page of the keys in the central store."""
+        request = check_list(prefix, limit, cursor)
         inv = self._inv
         use, inv.kv_reads = inv.kv_reads, inv.kv_reads + 1
         await inv.sleep(inv.draws.kv_read_central.us(inv.number, use))
-        return page_of(self._store.names(), prefix, limit, cursor)
+        return page_of(self._store.keys(), request)
 
     async def _write(self, key: str, version: Version) -> None:
         inv = self._inv

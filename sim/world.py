@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from reference_impl.adapters.batch_queue import BatchQueue
+from reference_impl.adapters.batch_queue import BatchQueue, check_batch
 from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
 from reference_impl.messages import Context, Evidence
 from reference_impl.ports import Message, Runtime
@@ -137,7 +137,9 @@ class World:
 
     async def _consume(self, messages: Sequence[Message]) -> set[str]:
         """Dispatch one batch to the consumer; its draws are those of its first message."""
-        inv = self._invocation(int(messages[0].id), self._home, self._consumer_draws)
+        inv = self._invocation(
+            int(messages[0].id.partition(".")[0]), self._home, self._consumer_draws
+        )
         await inv.sleep(inv.draws.queue_dispatch.us(inv.number))
         start_us = inv.now_us()
         self._consumer.enter()
@@ -187,7 +189,7 @@ class _BoundInvocation(Invocation):
 
 
 class _QueueBinding:
-    """The producer binding of one invocation; a message carries its request's number as its ID."""
+    """The producer binding of one invocation; a message carries its request's number in its ID."""
 
     __slots__ = ("_inv", "_queue")
 
@@ -197,10 +199,17 @@ class _QueueBinding:
 
     async def send(self, body: Mapping[str, Any]) -> None:
         """Hand over one message; it counts as accepted when handing over begins."""
+        await self.send_batch((body,))
+
+    async def send_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Hand over several, which takes as long as one. Their IDs begin with the request's
+        number, which their handling is drawn for."""
+        check_batch(bodies)
         inv = self._inv
         accepted_us = inv.now_us()
         await inv.sleep(inv.draws.queue_send.us(inv.number))
-        self._queue.accept(body, accepted_us, str(inv.number))
+        for place, body in enumerate(bodies):
+            self._queue.accept(body, accepted_us, f"{inv.number}.{place}")
 
 
 def _nearest_to_d1(scenario: Scenario) -> int:

@@ -24,6 +24,18 @@ MAX_BACKLOG = 1_000_000
 """Messages held before sending is refused; the platform's own bound is 25 GB of backlog."""
 
 
+MAX_BATCH = 100
+"""https://developers.cloudflare.com/queues/platform/limits/: messages of one ``send_batch``."""
+
+FULL = "Storage Limit Exceeded"
+
+
+def check_batch(bodies: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse more messages in one call than the platform takes."""
+    if len(bodies) > MAX_BATCH:
+        raise QueueError(f"{len(bodies)} messages in one batch; {MAX_BATCH} at most")
+
+
 class BatchQueue:
     """Batches of at most ``batch_size``, at most ``max_concurrency`` being handled at once."""
 
@@ -58,6 +70,18 @@ class BatchQueue:
         """
         self.accept(body, self._runtime.now_us(), f"m{self._sent}")
 
+    async def send_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Take up to 100 messages.
+
+        Raises:
+            QueueError: when there are more, or no room for all of them; then none is taken.
+        """
+        check_batch(bodies)
+        if self._undelivered + len(bodies) > MAX_BACKLOG:
+            raise QueueError(FULL)
+        for body in bodies:
+            await self.send(body)
+
     def accept(self, body: Mapping[str, Any], accepted_us: int, message_id: str) -> None:
         """Take one message under an ID of the caller's, accepted at ``accepted_us``.
 
@@ -65,7 +89,7 @@ class BatchQueue:
             QueueError: as :meth:`send` does.
         """
         if self._undelivered >= MAX_BACKLOG:
-            raise QueueError("Storage Limit Exceeded")
+            raise QueueError(FULL)
         self._sent += 1
         self._put(Message(message_id, body, accepted_us))
 

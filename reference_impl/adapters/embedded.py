@@ -14,7 +14,7 @@ from typing import Any
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
 from reference_impl.adapters.batch_queue import BatchQueue
-from reference_impl.adapters.memory_kv import MemoryKV
+from reference_impl.adapters.redis_kv import embedded_kv
 from reference_impl.adapters.sqlite import D1Binding, DirectExecutor, SqliteEngine
 from reference_impl.config import StackConfig
 from reference_impl.http import Call, Origin
@@ -45,7 +45,7 @@ class EmbeddedDeployment:
         self, engine: SqliteEngine, config: StackConfig, *, batch_size: int, batch_timeout_us: int
     ) -> None:
         self._runtime = AsyncioRuntime()
-        self._kv = MemoryKV()
+        self._kv = embedded_kv()
         self._d1 = D1Binding(DirectExecutor(engine))
         self._queue = BatchQueue(
             self._runtime, self._consume, batch_size=batch_size, batch_timeout_us=batch_timeout_us

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import apsw
 
 from reference_impl import migrations, schema
-from reference_impl.ports import D1Error, D1Result, D1Statement, SqlValue
+from reference_impl.ports import D1Error, D1ExecResult, D1Result, D1Statement, SqlValue
 
 MAX_BOUND_VALUES = 100
 """https://developers.cloudflare.com/d1/platform/limits/"""
@@ -58,7 +58,7 @@ class Execution:
             "duration": 0.0,
         }
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return D1Result(rows, True, {**own, **meta}, self.rows)
+        return D1Result(rows, True, {**own, **meta}, self.rows, self.columns)
 
 
 class SqliteEngine:
@@ -209,9 +209,12 @@ class Statement:
             raise D1Error(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
         return rows[0][column]
 
-    async def raw(self) -> list[list[Any]]:
-        """Every row, as a list of values; a column named twice keeps both."""
-        return [list(row) for row in (await self.all()).raw]
+    async def raw(self, column_names: bool = False) -> list[list[Any]]:
+        """Every row, as a list of values; a column named twice keeps both. With ``column_names``
+        the names come first, also when there is no row."""
+        result = await self.all()
+        rows = [list(row) for row in result.raw]
+        return [list(result.columns), *rows] if column_names else rows
 
 
 class D1Binding:
@@ -236,6 +239,19 @@ class D1Binding:
             raise D1Error("D1_ERROR: No SQL statements detected.")
         own = cast(Sequence[Statement], statements)
         return await self._executor.execute([statement.command for statement in own])
+
+    async def exec(self, sql: str) -> D1ExecResult:
+        """Run ``sql``, which has one statement a line, all of it or nothing.
+
+        Raises:
+            D1Error: when a statement failed, or there was none.
+        """
+        lines = [line for line in sql.split("\n") if line.strip()]
+        try:
+            results = await self.batch([self.prepare(line) for line in lines])
+        except D1Error as error:
+            raise D1Error(f"D1_EXEC_ERROR: {str(error).removeprefix('D1_ERROR: ')}") from None
+        return D1ExecResult(len(results), sum(result.meta["duration"] for result in results))
 
 
 class DirectExecutor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
 
-from reference_impl.adapters.memory_kv import MemoryKV
+from reference_impl.adapters.redis_kv import embedded_kv
 from scenarios.schema import Scenario
 from sim.bridge import SimRuntime
 from sim.draws import Draws
@@ -21,19 +20,20 @@ Runner = Callable[[Case], None]
 
 
 def on_memory(case: Case) -> None:
-    """On fakeredis, whose clock is moved by hand."""
+    """On fakeredis; lives count by a clock that is moved by hand."""
     now_s = 1_767_225_600.0
 
     async def sleep_s(seconds: float) -> None:
         nonlocal now_s
         now_s += seconds
 
-    async def main() -> None:
-        await case(KVWorld(MemoryKV(), sleep_s))
+    def now() -> float:
+        return now_s
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "time", lambda: now_s)
-        asyncio.run(main())
+    async def main() -> None:
+        await case(KVWorld(embedded_kv(now_s=now), sleep_s, now))
+
+    asyncio.run(main())
 
 
 def on_one_node(case: Case) -> None:
@@ -50,7 +50,7 @@ def on_one_node(case: Case) -> None:
     ended = []
 
     async def main() -> None:
-        await case(KVWorld(binding, sleep_s))
+        await case(KVWorld(binding, sleep_s, lambda: runtime.wall_us() / 1e6))
         ended.append(True)
 
     runtime.spawn(main())

@@ -6,7 +6,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from reference_impl.adapters.kv_rules import check_cache_ttl, check_key, check_put, page_of
+from reference_impl.adapters.kv_reads import KVReads
+from reference_impl.adapters.kv_rules import check_key, check_list, check_put, page_of
 from reference_impl.adapters.sqlite import Command, D1Binding, SqliteEngine
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence
@@ -14,7 +15,9 @@ from reference_impl.ports import (
     D1Database,
     D1Error,
     D1Result,
+    KVEntry,
     KVError,
+    KVKey,
     KVList,
     KVNamespace,
     Queue,
@@ -32,7 +35,7 @@ class Put(NamedTuple):
     at_us: int
     key: str
     text: str
-    ttl_s: int | None
+    ttl_s: float | None
 
 
 class _Stored(NamedTuple):
@@ -41,7 +44,7 @@ class _Stored(NamedTuple):
     expires_us: int
 
 
-class FakeKV:
+class FakeKV(KVReads):
     """One KV store without copies: a read or write takes ``delay_us``, a key one write a second."""
 
     def __init__(self, runtime: SimRuntime) -> None:
@@ -55,32 +58,31 @@ class FakeKV:
         self.fail_reads: KVError | None = None
         self.fail_writes: KVError | None = None
 
-    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None:
-        return (await self.get_with_metadata(key, cache_ttl=cache_ttl))[0]
-
-    async def get_with_metadata(
-        self, key: str, *, cache_ttl: int | None = None
-    ) -> tuple[str | None, Any]:
-        check_key(key, "GET")
-        check_cache_ttl(cache_ttl)
+    async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
         self.reads += 1
         await self._runtime.sleep(self.delay_us)
         if self.fail_reads:
             raise self.fail_reads
         found = self._stored.get(key)
         if found is None or self._runtime.now_us() >= found.expires_us:
-            return None, None
-        return found.text, found.metadata
+            return KVEntry(None)
+        return KVEntry(found.text, found.metadata)
 
     async def put(
-        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
+        self,
+        key: str,
+        value: str | bytes,
+        expiration_ttl: float | None = None,
+        expiration: float | None = None,
+        metadata: Any = None,
     ) -> None:
-        check_put(key, value, expiration_ttl)
+        assert isinstance(value, str)
         now_us = self._runtime.now_us()
-        life_us = 2**60 if expiration_ttl is None else expiration_ttl * SECOND_US
+        put = check_put(key, value, now_us / SECOND_US, expiration_ttl, expiration, metadata)
+        expires_us = 2**60 if put.expires_s is None else put.expires_s * SECOND_US
         await self._write(key)
         self.puts.append(Put(now_us, key, value, expiration_ttl))
-        self._stored[key] = _Stored(value, metadata, now_us + life_us)
+        self._stored[key] = _Stored(value, metadata, expires_us)
 
     async def delete(self, key: str) -> None:
         check_key(key, "DELETE")
@@ -88,12 +90,12 @@ class FakeKV:
         self._stored.pop(key, None)
 
     async def list(
-        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList:
         await self._runtime.sleep(self.delay_us)
         if self.fail_reads:
             raise self.fail_reads
-        return page_of(self._stored, prefix, limit, cursor)
+        return page_of(map(KVKey, self._stored), check_list(prefix, limit, cursor))
 
     def expires_us(self, key: str) -> int:
         """When KV drops ``key``, on the runtime's clock."""
@@ -148,6 +150,10 @@ class FakeQueue:
             raise QueueError("Storage Limit Exceeded")
         self.sent.append(dict(body))
 
+    async def send_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        for body in bodies:
+            await self.send(body)
+
 
 @dataclass(slots=True)
 class FakeContext:
@@ -199,7 +205,7 @@ class Edge:
         return execution.rows
 
 
-class NodeKV:
+class NodeKV(KVReads):
     """What one edge node sees of a shared store: its own copies, for the reader's ``cache_ttl``.
 
     Misses are copied as values are. A write of this node is its newest copy.
@@ -210,28 +216,29 @@ class NodeKV:
         self._central = edge.kv
         self._copies: dict[str, tuple[str | None, Any, int]] = {}
 
-    async def get(self, key: str, *, cache_ttl: int | None = None) -> str | None:
-        return (await self.get_with_metadata(key, cache_ttl=cache_ttl))[0]
-
-    async def get_with_metadata(
-        self, key: str, *, cache_ttl: int | None = None
-    ) -> tuple[str | None, Any]:
+    async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
         asked_us = self._runtime.now_us()
         text, metadata, fetched_us = self._copies.get(key, (None, None, -(2**60)))
         ends_us = fetched_us + (cache_ttl or 60) * SECOND_US
         alive = text is None or self._runtime.wall_us() < metadata["e"]
         if asked_us < ends_us and alive:
             await self._runtime.sleep(1_000)
-            return text, metadata
-        found = await self._central.get_with_metadata(key, cache_ttl=cache_ttl)
+            return KVEntry(text, metadata)
+        found = await self._central.read(key, cache_ttl)
         if self._copies.get(key, (None, None, 0))[2] <= asked_us:
             self._copies[key] = (*found, self._runtime.now_us())
         return found
 
     async def put(
-        self, key: str, value: str, *, expiration_ttl: int | None = None, metadata: Any = None
+        self,
+        key: str,
+        value: str | bytes,
+        expiration_ttl: float | None = None,
+        expiration: float | None = None,
+        metadata: Any = None,
     ) -> None:
-        await self._central.put(key, value, expiration_ttl=expiration_ttl, metadata=metadata)
+        assert isinstance(value, str)
+        await self._central.put(key, value, expiration_ttl, expiration, metadata)
         self._copies[key] = (value, metadata, self._runtime.now_us())
 
     async def delete(self, key: str) -> None:
@@ -239,6 +246,6 @@ class NodeKV:
         self._copies[key] = (None, None, self._runtime.now_us())
 
     async def list(
-        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList:
         return await self._central.list(prefix=prefix, limit=limit, cursor=cursor)

@@ -204,3 +204,23 @@ def test_ids_are_told_apart(runtime: SimRuntime, consumer: Consumer) -> None:
     """Each message sent has an ID of its own."""
     send(runtime, queue_of(runtime, consumer), [0] * 10)
     assert len({message.id for message in consumer.delivered}) == 10
+
+
+def test_several_are_taken_or_none(
+    runtime: SimRuntime, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of sends is one call of 100 messages at most; without room for all none is taken."""
+    monkeypatch.setattr(batch_queue, "MAX_BACKLOG", 101)
+    queue = queue_of(runtime, consumer, batch_size=100)
+
+    async def work() -> None:
+        with pytest.raises(QueueError, match="101 messages"):
+            await queue.send_batch([{"n": 0}] * 101)
+        await queue.send({"n": 0})
+        await queue.send_batch([{"n": n} for n in range(1, 51)])
+        with pytest.raises(QueueError, match="Storage Limit Exceeded"):
+            await queue.send_batch([{"n": 0}] * 51)
+
+    runtime.spawn(work())
+    runtime.run()
+    assert consumer.batches == [(TIMEOUT_US, list(range(51)))]

@@ -14,7 +14,7 @@ from reference_impl.cache import CacheManager, NotCached
 from reference_impl.config import StackConfig, check_ttl
 from reference_impl.keys import cache_key, stable_share
 from reference_impl.messages import Layer, Lookup
-from reference_impl.ports import D1Error, KVError
+from reference_impl.ports import D1Error, KVEntry, KVError
 from tests.reference_impl.fakes import SECOND_US, Edge, FakeKV
 from tests.reference_impl.looking import TYPE, Source, look
 
@@ -289,9 +289,7 @@ def test_not_there_is_never_stale(edge: Edge, source: Source) -> None:
 class HangingKV(FakeKV):
     """Reads that never come back."""
 
-    async def get_with_metadata(
-        self, key: str, *, cache_ttl: int | None = None
-    ) -> tuple[str | None, Any]:
+    async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
         await self._runtime.latch().wait()
         raise AssertionError
 

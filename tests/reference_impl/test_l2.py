@@ -116,7 +116,7 @@ class EndlessKV(FakeKV):
     """A listing that never says it is complete."""
 
     async def list(
-        self, *, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
+        self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList:
         return KVList((KVKey(f"{prefix}{cursor}"),), False, "again")
 

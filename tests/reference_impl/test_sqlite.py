@@ -199,6 +199,22 @@ def test_a_column_named_twice(d1: D1Binding) -> None:
     assert wait(statement.raw()) == [[1, 2, 3]]
 
 
+def test_raw_with_names(d1: D1Binding) -> None:
+    """The names come first, also when there is no row; a name that comes twice comes twice."""
+    assert wait(d1.prepare("SELECT 1 AS a, 2 AS a").raw(column_names=True)) == [["a", "a"], [1, 2]]
+    assert wait(d1.prepare("SELECT 1 AS a WHERE 0").raw(column_names=True)) == [["a"]]
+
+
+def test_d14_exec_runs_a_statement_a_line(d1: D1Binding) -> None:
+    """All or none of them, blank lines aside; a statement over two lines is two, and wrong."""
+    done = wait(d1.exec("CREATE TABLE t (a)\n\n  INSERT INTO t VALUES (1)\n"))
+    assert (done.count, done.duration >= 0) == (2, True)
+    for wrong in ("INSERT INTO t VALUES (2)\nINSERT INTO u VALUES (1)", "SELECT\n1", "", "\n"):
+        with pytest.raises(D1Error, match=r"^D1_EXEC_ERROR: "):
+            wait(d1.exec(wrong))
+    assert wait(d1.prepare("SELECT a FROM t").raw()) == [[1]]
+
+
 def test_first(d1: D1Binding) -> None:
     """The first row or one column of it; no row is ``None``, an unknown column an error."""
     one, none = d1.prepare("SELECT 1 AS a"), d1.prepare("SELECT 1 AS a WHERE 0")

@@ -134,7 +134,7 @@ def test_expiry_is_exact_everywhere() -> None:
     answers = kv.run()
     assert answers[end_us - 1] == answers[end_us - 2 - READ_CENTRAL_US] == "new"
     assert answers[end_us] is answers[end_us + SECOND] is None
-    assert kv.store.names() == []
+    assert kv.store.keys() == []
 
 
 @pytest.mark.parametrize(("gap_us", "refused"), [(SECOND - 1, True), (SECOND, False)])
