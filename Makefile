@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench clean
+.PHONY: help setup browser run test check bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## a virtual environment in .venv with everything in it
 
@@ -19,7 +19,12 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## the main job: the baseline scenario simulated and emulated, judged side by side
 	$(BIN)/edgekpi run scenarios/steady/baseline.yaml
 
-test: $(STAMP) ## all tests, the live ones included
+browser: ## Debian's Chromium, where this may be installed; without one the pages are not tested
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "no Chromium, and not root on Debian: the tests of the pages will be skipped"
+
+test: $(STAMP) browser ## all tests, the live ones included
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not live"
 	$(BIN)/python -m pytest -m live
 

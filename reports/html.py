@@ -147,11 +147,12 @@ def _kpi_section(verdicts: Sequence[Verdict]) -> str:
     rows = "".join(
         _kpi_row(results) for results in zip(*(verdict.kpis for verdict in verdicts), strict=True)
     )
+    several = ' class="several"' if len(verdicts) > 1 else ""
     return (
         '<section><h2>KPIs</h2><p class="lead">The value, its 95 % interval in brackets, and where'
         " both lie against target and alert (the two ticks). A KPI passes when its whole interval"
         " is on the good side of the target.</p>"
-        f'<div class="scroll"><table><thead><tr><th>KPI</th><th class="wide">target</th>'
+        f'<div class="scroll"><table{several}><thead><tr><th>KPI</th><th class="wide">target</th>'
         f'<th class="wide">alert</th>{heads}'
         f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )

@@ -25,7 +25,7 @@ body {
     "Liberation Sans", Arial, sans-serif;
   font-variant-numeric: tabular-nums;
 }
-main { max-width: 1120px; margin: 0 auto; padding: 40px 24px 64px; }
+main { max-width: 1200px; margin: 0 auto; padding: 40px 24px 64px; }
 h1 { font-size: 30px; line-height: 1.2; font-weight: 650; letter-spacing: -0.015em; margin: 0; }
 h2 { font-size: 18px; font-weight: 650; letter-spacing: -0.005em; margin: 48px 0 4px; }
 h3 { font-size: 14px; font-weight: 650; margin: 0 0 4px; }
@@ -68,6 +68,11 @@ th.first, td.first { border-left: 1px solid var(--rule); }
 table .narrow { display: none; }
 .value { font-weight: 620; }
 td .sub { white-space: normal; min-width: 92px; }
+.several th, .several td { padding: 9px 10px; } .several .gauge { width: 130px; }
+.several th:first-child { white-space: normal; }
+@media (max-width: 1180px) {
+  .several .wide { display: none; } .several .narrow { display: block; }
+}
 .word-cell { color: var(--tone); font-weight: 620; }
 .word-cell .sign { display: inline-block; width: 1.15em; }
 .gauge { display: block; width: 150px; height: 14px; margin-top: 4px; }
@@ -103,9 +108,9 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margi
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(330px, 100%), 1fr));
   gap: 24px 40px; }
-.pair { display: grid; grid-template-columns: minmax(0, 9fr) minmax(0, 11fr); gap: 24px 28px; }
+.pair { display: flex; flex-wrap: wrap; gap: 24px 28px; }
+.pair > * { flex: 1 1 max-content; max-width: 100%; }
 .pair table { font-size: 13px; } .pair th, .pair td { padding: 6px 10px; }
-@media (max-width: 960px) { .pair { grid-template-columns: minmax(0, 1fr); } }
 .defs dl { display: block; columns: 420px 2; column-gap: 40px; font-size: 14px; }
 .defs div { break-inside: avoid; padding-top: 16px; }
 .defs dt { color: var(--ink); font-weight: 600; }
