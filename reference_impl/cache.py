@@ -34,6 +34,7 @@ from typing import Any, NamedTuple, TypedDict
 from reference_impl import tally
 from reference_impl.config import KV_MIN_EXPIRATION_TTL_S, StackConfig, check_ttl
 from reference_impl.flights import Flight, Flights
+from reference_impl.keys import check_key
 from reference_impl.l1 import L1Cache, L1Counts
 from reference_impl.l2 import NOT_THERE, L2Cache
 from reference_impl.messages import Context
@@ -116,6 +117,7 @@ class CacheManager:
         Raises:
             NotCached: neither layer has the key and there is no ``fetch``.
             TypeError: ``fetch`` brought neither a text nor ``None``; nothing was cached.
+            TypeError, ValueError: KV could not hold ``key``; see :func:`keys.check_key`.
         """
         counts = self._tallies.get(cache_type) or self._new_tally(cache_type)
         l1 = self.l1 if self._of_isolate else self._l1_of(ctx)
@@ -142,9 +144,11 @@ class CacheManager:
         at the top of this file.
 
         Raises:
-            ValueError: ``ttl_s`` is under KV's 60 s; nothing has changed.
+            ValueError: ``ttl_s`` is under KV's 60 s, or KV could not hold ``key``; nothing has
+                changed.
             KVError: KV refused the write; then L1 is as it was.
         """
+        check_key(key)
         negative = text is None
         stored = NOT_THERE if text is None else text
         if ttl_s is None:
@@ -162,7 +166,7 @@ class CacheManager:
 
     async def delete_many(self, ctx: Context, keys: Iterable[str]) -> Invalidation:
         """Delete ``keys`` from L1 and, each in its turn, from KV; what was done."""
-        keys = list(dict.fromkeys(keys))
+        keys = list(dict.fromkeys(map(check_key, keys)))
         l1_deleted = self._forget(ctx, keys)
         kv_deleted = await self.l2.delete_many(ctx, keys)
         self._forget(ctx, keys)  # a look-up meanwhile may have read KV before the deletion
@@ -272,7 +276,7 @@ class CacheManager:
         self, ctx: Context, cache_type: str, key: str, fetch: Fetch | None, latch: Latch | None
     ) -> _Loaded:
         """From KV, else from the source; a stale KV entry also sets off its renewal."""
-        flight = self._flights.begin(key, self._runtime.now_us(), latch)
+        flight = self._flights.begin(check_key(key), self._runtime.now_us(), latch)
         try:
             found = await self.l2.get(ctx, key)
             if found is not None:

@@ -1,8 +1,8 @@
 """Evidence as two standard response headers, and back.
 
 ``Cache-Status`` (RFC 9211) has one member a look-up; ``Server-Timing`` (W3C) has one metric a D1
-call and one for CPU time. Both are read tolerantly: another deployment may send more than this, and
-what cannot be understood is no evidence rather than an error.
+call, one a KV operation and one for CPU time. Both are read tolerantly: another deployment may
+send more than this, and what cannot be understood is no evidence rather than an error.
 
 | look-up | member |
 |---|---|
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from reference_impl.messages import D1Call, Evidence, Layer, Lookup
+from reference_impl.messages import D1Call, Evidence, KVCall, Layer, Lookup
 
 MAX_MEMBERS = 10
 """Members a header may carry; more look-ups or calls than this in one answer are left out."""
@@ -38,6 +38,7 @@ def encode(evidence: Evidence) -> list[tuple[str, str]]:
         members = ", ".join(_cache_member(lookup) for lookup in evidence.lookups[:MAX_MEMBERS])
         headers.append(("cache-status", members))
     metrics = [_d1_metric(call) for call in evidence.d1[:MAX_MEMBERS]]
+    metrics += [_kv_metric(call) for call in evidence.kv[:MAX_MEMBERS]]
     if evidence.cpu_us is not None:
         metrics.append(f"cpu;dur={_ms(evidence.cpu_us)}")
     if metrics:
@@ -57,6 +58,8 @@ def decode(headers: Mapping[str, str]) -> Evidence:
             evidence.cpu_us = duration
         elif name == "d1" and duration is not None:
             evidence.d1.append(_d1_call(duration, params))
+        elif name == "kv" and duration is not None:
+            evidence.kv.append(KVCall(params.get("desc", ""), duration, "failed" in params))
     return evidence
 
 
@@ -87,6 +90,11 @@ def _d1_metric(call: D1Call) -> str:
     if call.failed:
         parts.append("failed=1")
     return ";".join(parts)
+
+
+def _kv_metric(call: KVCall) -> str:
+    failed = ";failed=1" if call.failed else ""
+    return f"kv;dur={_ms(call.total_us)};desc={call.operation}{failed}"
 
 
 def _d1_call(total_us: int, params: Mapping[str, str]) -> D1Call:

@@ -21,6 +21,23 @@ def cache_key(cache_type: str, *parts: str) -> str:
     return f"{cache_type}:#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def check_key(key: str) -> str:
+    """``key`` unchanged, if KV can hold it.
+
+    Raises:
+        TypeError: it is no text; KV would take 123 and '123' for the same key, L1 would not.
+        ValueError: it is no Unicode, over 512 bytes, or one of the names KV refuses. Each look-up
+            of it would be a miss that nobody hears of.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a text, not {type(key).__name__}")
+    if key in ("", ".", ".."):
+        raise ValueError(f"KV takes no key named {key!r}")
+    if (size := len(key.encode())) > KV_MAX_KEY_BYTES:
+        raise ValueError(f"a key has {KV_MAX_KEY_BYTES} bytes at most, not {size}")
+    return key
+
+
 def stable_share(key: str) -> float:
     """A number from 0 to under 1 that depends on ``key`` alone: the same everywhere, for ever."""
     digest = hashlib.blake2b(key.encode(), digest_size=4).digest()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from reference_impl.config import StackConfig, check_ttl
 from reference_impl.keys import KV_MAX_KEY_BYTES
-from reference_impl.messages import Context
-from reference_impl.ports import DeadlineExceeded, KVError, Latch, Runtime
+from reference_impl.messages import Context, KVCall
+from reference_impl.ports import DeadlineExceeded, EdgeError, KVError, Latch, Runtime
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class L2Entry(NamedTuple):
 
 
 class L2Cache:
-    """KV reads and writes of one isolate.
+    """KV reads and writes of one isolate; each operation leaves its time as evidence.
 
     Lives are in whole seconds from 60 up. Reads and fills that fail are counted and do not fail
     a request; ``set`` raises, ``delete`` answers false. Writes of one key follow one another:
@@ -60,11 +60,10 @@ class L2Cache:
         """The entry under ``key``; ``None`` when there is none, or when KV is down or took longer
         than its time (then counted)."""
         read = ctx.kv.get_with_metadata(key, cache_ttl=self._config.kv_cache_ttl_s)
+        if timeout_us := self._config.kv_read_timeout_us:
+            read = self._runtime.deadline(read, timeout_us)
         try:
-            if timeout_us := self._config.kv_read_timeout_us:
-                text, metadata = await self._runtime.deadline(read, timeout_us)
-            else:
-                text, metadata = await read
+            text, metadata = await self._timed(ctx, "get", read)
         except (KVError, DeadlineExceeded):
             self.read_errors += 1
             return None
@@ -103,7 +102,7 @@ class L2Cache:
         KV does not say whether there was anything under the key.
         """
         try:
-            await self._in_turn(key, lambda: ctx.kv.delete(key))
+            await self._in_turn(key, lambda: self._timed(ctx, "delete", ctx.kv.delete(key)))
         except KVError:
             return False
         self.deletes += 1
@@ -130,7 +129,8 @@ class L2Cache:
         cursor = None
         for _ in range(LIST_PAGES):
             try:
-                page = await ctx.kv.list(prefix=prefix, cursor=cursor)
+                listing = ctx.kv.list(prefix=prefix, cursor=cursor)
+                page = await self._timed(ctx, "list", listing)
             except KVError:
                 self.list_errors += 1
                 raise
@@ -185,7 +185,19 @@ class L2Cache:
         last = self._last_put_us.get(key)
         return 0 if last is None else last + self._config.kv_write_spacing_us
 
-    async def _in_turn(self, key: str, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _timed(self, ctx: Context, operation: str, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, with the time it took as evidence, when it failed too."""
+        started_us = self._runtime.now_us()
+        try:
+            result = await work
+        except EdgeError:
+            took_us = self._runtime.now_us() - started_us
+            ctx.evidence.kv.append(KVCall(operation, took_us, failed=True))
+            raise
+        ctx.evidence.kv.append(KVCall(operation, self._runtime.now_us() - started_us))
+        return result
+
+    async def _in_turn(self, key: str, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Write once nothing else of this isolate does and KV's spacing is over.
 
         A 429 is another isolate's write: it is tried again a spacing later.
@@ -209,7 +221,7 @@ class L2Cache:
             else:
                 return
 
-    async def _write(self, key: str, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _write(self, key: str, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         self._note_put(key)
         self._writing[key] = latch = self._runtime.latch()
         try:
@@ -225,7 +237,8 @@ class L2Cache:
         # KV counts a life from the whole second, and an L1 entry must not outlive it.
         expires_wall_us = (self._runtime.wall_us() // 1_000_000 + ttl_s) * 1_000_000
         metadata = {"e": expires_wall_us}
-        await ctx.kv.put(key, text, expiration_ttl=ttl_s + stale_s, metadata=metadata)
+        put = ctx.kv.put(key, text, expiration_ttl=ttl_s + stale_s, metadata=metadata)
+        await self._timed(ctx, "put", put)
         self.sets += 1
         return expires_wall_us
 

@@ -59,13 +59,27 @@ class D1Call:
     failed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KVCall:
+    """One KV operation (``get``, ``put``, ``delete`` or ``list``), from call to result."""
+
+    operation: str
+    total_us: int
+    failed: bool = False
+
+
 @dataclass(slots=True)
 class Evidence:
-    """How one answer was made. ``cpu_us`` is ``None`` where nothing measured it."""
+    """How one answer was made. ``cpu_us`` is ``None`` where nothing measured it.
+
+    L1 is not timed: a look-up in memory takes no time that the clock of a Worker, which stands
+    still between its calls, could show.
+    """
 
     lookups: list[Lookup] = field(default_factory=list)
     d1: list[D1Call] = field(default_factory=list)
     cpu_us: int | None = None
+    kv: list[KVCall] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ WINDOW_US = 60_000_000
 MAX_SERIES = 200
 """Names beyond these are counted under ``other``: an endpoint per attacker is no endpoint."""
 
+UNANSWERED = "unanswered"
+"""The route of a request that ended in an error of the program."""
+
 SLOW_KEPT = 100
 LINES_A_WINDOW = 10
 """Log lines of one kind and level in a window; the next one tells how many were left out."""
@@ -48,8 +51,9 @@ def discard(_line: Mapping[str, Any]) -> None:
 
 
 class LatencyProfiler:
-    """Histograms by name: ``request.<route>``, ``d1.request``, ``query.<name>``,
-    ``kv.get``, ``queue.handling``, ``external.<api>``, ``cpu``."""
+    """Histograms by name: ``request.<route>``, ``query.<name>``, ``kv.<operation>``,
+    ``queue.handling``, ``queue.accepted_to_stored``, ``external.<api>``, ``cpu``, and the D1 calls
+    by who made them: ``d1.request``, ``d1.consumer``, and ``d1.behind`` an answer."""
 
     def __init__(
         self, now_us: Callable[[], int], log: Log = discard, window_us: int = WINDOW_US
@@ -62,7 +66,10 @@ class LatencyProfiler:
         self._window_end_us = now_us() + window_us
 
     def request(self, route: str, status: int, duration_us: int, evidence: Evidence) -> None:
-        """One finished request; a status of 500 or more counts as failed, with its time."""
+        """One finished request; a status of 500 or more counts as failed, with its time.
+
+        One that raised and has no answer is reported as ``UNANSWERED`` with 500.
+        """
         self._record(f"request.{route}", duration_us, failed=status >= 500)
         for lookup in evidence.lookups:
             layers = self._lookups.setdefault(lookup.cache_type, dict.fromkeys(Layer, 0))
@@ -75,6 +82,10 @@ class LatencyProfiler:
         """One batch of the queue, from the consumer's start to its acknowledgement."""
         self._record("queue.handling", handling_us, failed=failed)
         self._calls("d1.consumer", evidence)
+
+    def behind(self, evidence: Evidence) -> None:
+        """What was done for a request after its answer."""
+        self._calls("d1.behind", evidence)
 
     def stored(self, delay_us: int) -> None:
         """One message, from its acceptance to the end of its handling."""
@@ -129,14 +140,15 @@ class LatencyProfiler:
             self._record(asked_by, call.total_us, failed=call.failed)
             self._record(f"query.{call.name}", call.total_us, failed=call.failed)
             self._watch.query(call)
+        for operation in evidence.kv:
+            self._record(f"kv.{operation.operation}", operation.total_us, failed=operation.failed)
 
     def _record(self, name: str, value_us: int, *, failed: bool = False) -> None:
         self._turn()
         series = self._series.get(name)
         if series is None:
-            if len(self._series) >= MAX_SERIES:
-                name = "other"
-            series = self._series.setdefault(name, _Series())
+            counted_as = name if len(self._series) < MAX_SERIES else "other"
+            series = self._series.setdefault(counted_as, _Series())
         series.record(value_us, failed=failed)
         self._watch.see(name, value_us)
 

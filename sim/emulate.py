@@ -15,7 +15,7 @@ from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
 from reference_impl.adapters.embedded import process_rss_bytes
 from reference_impl.http import Call, Origin, read_json
 from reference_impl.messages import Context, Evidence, Response
-from reference_impl.profiler import LatencyProfiler
+from reference_impl.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.worker import Worker
 from scenarios.plan import Plan
 from scenarios.schema import Scenario
@@ -77,9 +77,13 @@ class EmulatedDeployment:
         number = next(self._unplanned) if origin.number is None else origin.number
         node = self._nodes.get(origin.node or "", self._world.nodes[0])
         started_us = self._runtime.now_us()
-        response, evidence = await self._world.serve(number, node, metered)
-        duration_us = self._runtime.now_us() - started_us
-        self.profiler.request(response.route, response.status, duration_us, evidence)
+        route, status, evidence = UNANSWERED, 500, Evidence()
+        try:
+            response, evidence = await self._world.serve(number, node, metered)
+            route, status = response.route, response.status
+        finally:
+            duration_us = self._runtime.now_us() - started_us
+            self.profiler.request(route, status, duration_us, evidence)
         return response, evidence
 
     def statistics(self) -> Mapping[str, Any]:

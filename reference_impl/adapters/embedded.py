@@ -21,7 +21,7 @@ from reference_impl.http import Call, Origin
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence, Response
 from reference_impl.ports import D1Database, KVNamespace, Message, Queue
-from reference_impl.profiler import LatencyProfiler
+from reference_impl.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.worker import Worker
 
 
@@ -31,11 +31,26 @@ class _Context:
     kv: KVNamespace
     d1: D1Database
     queue: Queue
+    profiler: LatencyProfiler
     evidence: Evidence = field(default_factory=Evidence)
     l1: L1Cache | None = None
+    answered: bool = False
 
     def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
-        self.runtime.spawn(work)
+        self.runtime.spawn(self._behind(work))
+
+    def taken(self) -> Evidence:
+        """The evidence so far; what comes from now on is that of the work behind the answer."""
+        self.answered = True
+        evidence, self.evidence = self.evidence, Evidence()
+        return evidence
+
+    async def _behind(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        finally:
+            if self.answered:
+                self.profiler.behind(self.taken())
 
 
 class EmbeddedDeployment:
@@ -57,10 +72,15 @@ class EmbeddedDeployment:
         """Run ``call`` in the one isolate; CPU time is what its own steps took."""
         ctx = self._context()
         started_us = self._runtime.now_us()
-        response, ctx.evidence.cpu_us = await measure_cpu(call(self._worker, ctx))
-        duration_us = self._runtime.now_us() - started_us
-        self.profiler.request(response.route, response.status, duration_us, ctx.evidence)
-        return response, ctx.evidence
+        route, status = UNANSWERED, 500
+        try:
+            response, ctx.evidence.cpu_us = await measure_cpu(call(self._worker, ctx))
+            route, status = response.route, response.status
+        finally:
+            duration_us = self._runtime.now_us() - started_us
+            evidence = ctx.taken()
+            self.profiler.request(route, status, duration_us, evidence)
+        return response, evidence
 
     def statistics(self) -> Mapping[str, Any]:
         """Queue and process. What an isolate would hold on the platform is not known here."""
@@ -75,14 +95,17 @@ class EmbeddedDeployment:
         return self._runtime.wall_us()
 
     def _context(self) -> _Context:
-        return _Context(self._runtime, self._kv, self._d1, self._queue)
+        return _Context(self._runtime, self._kv, self._d1, self._queue, self.profiler)
 
     async def _consume(self, messages: Sequence[Message]) -> set[str]:
         ctx = self._context()
         started_us = self._runtime.now_us()
-        failed = await self._worker.consume(ctx, messages)
-        now_us = self._runtime.now_us()
-        self.profiler.batch(now_us - started_us, ctx.evidence, failed=bool(failed))
+        failed = {message.id for message in messages}
+        try:
+            failed = await self._worker.consume(ctx, messages)
+        finally:
+            now_us = self._runtime.now_us()
+            self.profiler.batch(now_us - started_us, ctx.taken(), failed=bool(failed))
         for message in messages:
             if message.id not in failed:
                 self.profiler.stored(now_us - message.accepted_us)

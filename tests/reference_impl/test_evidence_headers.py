@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_impl.evidence_headers import MAX_HEADER_CHARS, MAX_MEMBERS, decode, encode
-from reference_impl.messages import D1Call, Evidence, Layer, Lookup
+from reference_impl.messages import D1Call, Evidence, KVCall, Layer, Lookup
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}", fullmatch=True)
 times_us = st.integers(0, 10**12 - 1_000)
@@ -17,6 +17,7 @@ lookups = st.builds(
 )  # fmt: skip
 maybe_us = st.none() | times_us
 calls = st.builds(D1Call, names, times_us, maybe_us, maybe_us, maybe_us, st.booleans())
+operations = st.builds(KVCall, names, times_us, st.booleans())
 
 
 @given(
@@ -25,6 +26,7 @@ calls = st.builds(D1Call, names, times_us, maybe_us, maybe_us, maybe_us, st.bool
         st.lists(lookups, max_size=MAX_MEMBERS),
         st.lists(calls, max_size=MAX_MEMBERS),
         maybe_us,
+        st.lists(operations, max_size=MAX_MEMBERS),
     )
 )
 def test_there_and_back(evidence: Evidence) -> None:
@@ -51,13 +53,15 @@ def test_members_are_those_of_the_standard(lookup: Lookup, member: str) -> None:
 
 
 def test_server_timing_in_milliseconds() -> None:
-    """One metric a call with what the database said, and one for CPU time."""
+    """One metric a call with what the database said, one a KV operation, one for CPU time."""
     call = D1Call("insert_event", 12_345, 250, 0, 11_000, True)
-    assert encode(Evidence([], [call, D1Call("a", 1)], 1_500)) == [
+    operations = [KVCall("get", 5_000), KVCall("put", 1, failed=True)]
+    assert encode(Evidence([], [call, D1Call("a", 1)], 1_500, operations)) == [
         (
             "server-timing",
             "d1;dur=12.345;desc=insert_event;sql=0.250;wait=0.000;rtt=11.000;failed=1, "
-            "d1;dur=0.001;desc=a, cpu;dur=1.500",
+            "d1;dur=0.001;desc=a, kv;dur=5.000;desc=get, kv;dur=0.001;desc=put;failed=1, "
+            "cpu;dur=1.500",
         )
     ]
 
@@ -69,15 +73,17 @@ def test_no_evidence_no_headers() -> None:
 
 
 def test_at_most_ten_members() -> None:
-    """More look-ups or calls than ten in one answer are left out."""
-    evidence = Evidence([Lookup("a", Layer.L1)] * 25, [D1Call("b", 1)] * 25)
+    """More look-ups, calls or operations than ten in one answer are left out."""
+    evidence = Evidence(
+        [Lookup("a", Layer.L1)] * 25, [D1Call("b", 1)] * 25, 1, [KVCall("c", 1)] * 25
+    )
     told = decode(dict(encode(evidence)))
-    assert (len(told.lookups), len(told.d1)) == (MAX_MEMBERS, MAX_MEMBERS)
+    assert [len(each) for each in (told.lookups, told.d1, told.kv)] == [MAX_MEMBERS] * 3
 
 
 pieces = st.sampled_from(
-    ["hit", "fwd", "=", ";", ",", '"', "\\", " ", "dur", "d1", "cpu", "nan", "inf", "1e999", "-1",
-     "detail", "negative", "L1", "KV", "\t", "\n", "\x00", "\u00e9"]
+    ["hit", "fwd", "=", ";", ",", '"', "\\", " ", "dur", "d1", "kv", "cpu", "nan", "inf", "1e999",
+     "-1", "detail", "negative", "L1", "KV", "\t", "\n", "\x00", "\u00e9"]
 )  # fmt: skip
 hostile = st.text(max_size=200) | st.lists(pieces, max_size=60).map("".join)
 
@@ -88,6 +94,7 @@ def test_hostile_headers_never_raise(cache_status: str, server_timing: str) -> N
     evidence = decode({"cache-status": cache_status, "server-timing": server_timing})
     assert all(isinstance(lookup.layer, Layer) for lookup in evidence.lookups)
     assert all(0 <= call.total_us <= 10**12 for call in evidence.d1)
+    assert all(0 <= operation.total_us <= 10**12 for operation in evidence.kv)
     assert evidence.cpu_us is None or 0 <= evidence.cpu_us <= 10**12
 
 
@@ -123,5 +130,5 @@ def test_cache_status_of_others(header: str, expected: list[Lookup]) -> None:
 @pytest.mark.parametrize("duration", ["", "abc", "nan", "inf", "-1", "1e12", "0x1"])
 def test_a_duration_that_is_none_is_no_evidence(duration: str) -> None:
     """Not a number, negative or beyond all reason: left out."""
-    header = f"d1;dur={duration}, cpu;dur={duration}, d1"
+    header = f"d1;dur={duration}, cpu;dur={duration}, kv;dur={duration}, d1, kv"
     assert decode({"server-timing": header}) == Evidence()

@@ -3,74 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import httpx
 import pytest
 
 from reference_impl.evidence_headers import decode
 from reference_impl.hdr import Histogram
-from reference_impl.http import NODE_HEADER, NUMBER_HEADER, create_app
+from reference_impl.http import NODE_HEADER, NUMBER_HEADER
 from reference_impl.messages import Layer
-from scenarios.schema import Scenario
 from scenarios.world import LatencyMs
 from sim.draws import Delays, Draws
-from sim.emulate import MAX_SEED, MAX_ZERO_IN_US, EmulatedDeployment
-from sim.prepare import prepare
-from tests.contracts.virtual_loop import VirtualLoop
-from tests.sim.small import MS, scenario
-
-TOKEN = {"authorization": "Bearer secret"}
-START = "/api/emulation/start"
-STATISTICS = "/api/performance/stats"
-NODES = [{"name": "fra", "share": 0.5}, {"name": "ams", "share": 0.5}]
-
-
-class Session:
-    """A client of one emulated deployment."""
-
-    def __init__(self, asked: Scenario) -> None:
-        self.asked = asked
-        self.prepared = prepare(asked)
-        self.deployment = EmulatedDeployment(asked, self.prepared)
-        app = create_app(self.deployment, "secret", self.deployment.routes())
-        transport = httpx.ASGITransport(app=app)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
-
-    async def look_up(
-        self, key: int = 0, number: object = 0, node: str = "fra"
-    ) -> tuple[httpx.Response, int]:
-        """The answer, and how long it took in microseconds."""
-        conversion_id = self.prepared.population.conversions[key].conversion_id
-        loop = asyncio.get_running_loop()
-        started_s = loop.time()
-        answer = await self.http.get(
-            f"/api/attribution/{conversion_id}?model=linear",
-            headers={NUMBER_HEADER: str(number), NODE_HEADER: node},
-        )
-        return answer, round((loop.time() - started_s) * 1e6)
-
-    async def start(self, seed: object = 1, zero_in_us: object = 0) -> httpx.Response:
-        body = {"seed": seed, "zero_in_us": zero_in_us}
-        return await self.http.post(START, json=body, headers=TOKEN)
-
-    async def statistics(self) -> dict[str, Any]:
-        answer = await self.http.get(STATISTICS, headers=TOKEN)
-        return dict(answer.json()["data"])
-
-
-def play(work: Callable[[Session], Coroutine[Any, Any, None]], **parts: Any) -> None:
-    """Run ``work`` against a fresh deployment of the small world, cold unless it says otherwise."""
-    asked = scenario(**{"measure": {"start": "cold"}, "data": {"max_paths": 3}, **parts})
-
-    async def main() -> None:
-        session = Session(asked)
-        async with session.http:
-            await work(session)
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(main())
+from sim.emulate import MAX_SEED, MAX_ZERO_IN_US
+from tests.sim.emulated import NODES, START, TOKEN, Session, play
+from tests.sim.small import MS
 
 
 def layers(answer: httpx.Response) -> list[Layer]:
