@@ -54,7 +54,8 @@ def print_runs(runs: Sequence[Run], console: Console) -> None:
             console.print(f"{record.kind}: {escape(note)}")
 
 
-def _table(console: Console, *columns: str, right: Iterable[str] = ()) -> Table:
+def make_table(console: Console, *columns: str, right: Iterable[str] = ()) -> Table:
+    """An empty table; the columns named in ``right`` hold numbers."""
     table = Table(
         box=SIMPLE_HEAD if console.is_terminal else _PLAIN,
         show_edge=False,
@@ -69,7 +70,7 @@ def _table(console: Console, *columns: str, right: Iterable[str] = ()) -> Table:
 
 def _kpi_table(runs: Sequence[Run], console: Console) -> Table:
     worlds = [column for record, _ in runs for column in (record.kind, "verdict")]
-    table = _table(console, "KPI", "target", "alert", *worlds)
+    table = make_table(console, "KPI", "target", "alert", *worlds)
     for results in zip(*(verdict.kpis for _, verdict in runs), strict=True):
         kpi, first = results[0].kpi, results[0]
         cells = [cell for result in results for cell in (_value(result), _word(result))]
@@ -97,7 +98,7 @@ def _word(result: KpiResult) -> str:
 
 def _lookup_table(records: Sequence[RunRecord], console: Console) -> Table:
     numbers = ["look-ups", "hit ratio", *Layer]
-    table = _table(console, "cache type", "world", *numbers, right=numbers)
+    table = make_table(console, "cache type", "world", *numbers, right=numbers)
     for record in records:
         for row in details.lookups(record):
             shares = [wording.number(row.by_layer[layer] / row.total, "ratio") for layer in Layer]
@@ -108,7 +109,7 @@ def _lookup_table(records: Sequence[RunRecord], console: Console) -> Table:
 
 def _detail_table(records: Sequence[RunRecord], console: Console) -> Table:
     kinds = [record.kind for record in records]
-    table = _table(console, "beside the KPIs (P95)", *kinds, right=kinds)
+    table = make_table(console, "beside the KPIs (P95)", *kinds, right=kinds)
     for title, series in details.TIMINGS:
         cells = [_timing(details.timing(record, title, series)) for record in records]
         if any(cell != "-" for cell in cells):

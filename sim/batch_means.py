@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-Floats = NDArray[np.float64]
+Numbers = NDArray[Any]
 
 BATCHES = 40
 
@@ -35,7 +35,7 @@ class Mean(NamedTuple):
         return self.error * float(special.stdtrit(self.freedom, (1 + confidence) / 2))
 
 
-def batch_mean(values: Floats, controls: Sequence[Floats] = (), batches: int = BATCHES) -> Mean:
+def batch_mean(values: Numbers, controls: Sequence[Numbers] = (), batches: int = BATCHES) -> Mean:
     """The mean of ``values``, in their order in time.
 
     ``controls`` are as long as ``values``, sample for sample; one that is 0 throughout says
@@ -44,7 +44,7 @@ def batch_mean(values: Floats, controls: Sequence[Floats] = (), batches: int = B
     Raises:
         ValueError: fewer samples than batches, or too few batches for so many controls.
     """
-    telling = [_means(control, batches) for control in controls if control.any()]
+    telling = [_means(control, batches) / control.std() for control in controls if control.any()]
     freedom = batches - 1 - len(telling)
     if len(values) < batches or freedom < 1:
         raise ValueError(f"{len(values)} samples and {len(telling)} controls for {batches} batches")
@@ -53,11 +53,11 @@ def batch_mean(values: Floats, controls: Sequence[Floats] = (), batches: int = B
     fitted, *_ = np.linalg.lstsq(design, wanted, rcond=None)
     left = wanted - design @ fitted
     spread = float(left @ left) / freedom
-    own = float(np.linalg.pinv(design.T @ design)[0, 0])
+    own = float(np.linalg.inv(design.T @ design)[0, 0])
     return Mean(float(fitted[0]), math.sqrt(spread * own), freedom)
 
 
-def _means(values: Floats, batches: int) -> Floats:
+def _means(values: Numbers, batches: int) -> NDArray[np.float64]:
     size = len(values) // batches
-    means: Floats = values[: size * batches].reshape(batches, size).mean(axis=1)
+    means: NDArray[np.float64] = values[: size * batches].reshape(batches, size).mean(axis=1)
     return means

@@ -1,4 +1,4 @@
-"""The commands of the modelled world: ``edgekpi simulate`` and ``edgekpi serve``."""
+"""The commands of the modelled world: ``edgekpi simulate``, ``verify`` and ``serve``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ DEFAULT_PORT = 8787
 def add_to(commands: Commands) -> None:
     """Add this room's commands."""
     _add_simulate(commands.add("simulate", simulate, "answer a scenario in virtual time"))
+    _add_verify(commands.add("verify", verify, "compare the simulator's parts with closed forms"))
     _add_serve(commands.add("serve", serve, "serve the stack over HTTP, embedded KV and SQLite"))
 
 
@@ -51,6 +52,22 @@ def simulate_into(out: Path, scenario: Scenario, seed: int, replications: int, q
     out.mkdir(parents=True, exist_ok=True)
     samples.save(out)
     return judge_and_save(record, out)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Run the parts of the simulator against queueing and cache theory."""
+    from reports.progress import Counter
+    from sim.verify import experiments
+    from sim.verify_tell import tell
+
+    chosen = experiments(precise=options.precise)
+    findings = []
+    arrivals = sum(experiment.size for experiment in chosen)
+    with Counter("verifying", arrivals, quiet=options.quiet) as counter:
+        for experiment in chosen:
+            findings += experiment.findings(options.seed)
+            counter.advance(experiment.size)
+    return tell(findings, options.json)
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -87,6 +104,15 @@ def _add_simulate(parser: Parser) -> None:
     parser.add_argument(
         "--replications", type=whole(1), default=REPLICATIONS, metavar="N", help=how_many
     )
+
+
+def _add_verify(parser: Parser) -> None:
+    parser.add_argument("--seed", type=whole(0), default=1, metavar="N", help="default: 1")
+    parser.add_argument(
+        "--precise", action="store_true", help="every mean to 1 %%, at load 0.9 as well"
+    )
+    parser.add_argument("--json", action="store_true", help="the findings on stdout, as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _add_serve(parser: Parser) -> None:

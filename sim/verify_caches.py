@@ -16,7 +16,7 @@ from sim.batch_means import Mean, batch_mean
 from sim.bridge import SimRuntime
 from sim.kv import NEVER_US, KVNodeCache, Version
 from sim.prepare import prepare
-from sim.simulate import Replication, quiet_collector
+from sim.simulate import Replication
 from sim.verify_queues import WARM_UP, drive, exponential_us
 
 KEY = "key"
@@ -81,8 +81,7 @@ def population(size: int, seed: int) -> list[tuple[float, Mean]]:
     asked = Scenario.model_validate(_settings(size))
     prepared = prepare(asked)
     samples = Samples()
-    with quiet_collector():
-        Replication(asked, seed, prepared, samples).run()
+    Replication(asked, seed, prepared, samples).run()
     layers = samples.table().layers
     plan = Plan(asked, seed, len(prepared.population.conversions))
     expected = theory.ttl_shares_of_all(plan.rates_per_s(), TTL_S, KV_S + D1_S)

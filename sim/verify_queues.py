@@ -15,11 +15,10 @@ from reference_impl.adapters.sqlite import Command, Execution, SqliteEngine
 from scenarios.streams import stream
 from scenarios.world import D1, D1Cost
 from sim import theory
-from sim.batch_means import Mean, batch_mean
+from sim.batch_means import Mean, Numbers, batch_mean
 from sim.bridge import SimRuntime
 from sim.d1 import D1Server
 
-Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
 MEAN_US = 10_000
@@ -27,7 +26,7 @@ WARM_UP = 0.05
 """The part of a run that is left out at its beginning, when nobody has to wait yet."""
 
 READ = "SELECT sum(x) FROM t WHERE id <= ?"
-MOST_ROWS = 100
+MOST_ROWS = 50
 COST = D1Cost(base_us=0, read_ns_per_step=10_000.0)
 
 
@@ -71,7 +70,9 @@ def d1_exponential(load: float, size: int, seed: int) -> list[tuple[float, Mean]
     step_us = COST.read_ns_per_step / 1000
     steps = exponential_us(seed, f"mm1.{load}.service", size, MEAN_US / step_us)
     engine = DrawnEngine(steps.tolist())
-    found = _d1_waits(engine, [_read(0)] * size, steps * step_us, MEAN_US, load, seed)
+    gaps_us = exponential_us(seed, f"mm1.{load}.gaps", size, MEAN_US / load)
+    waits_us = _d1_waits(engine, [_read(0)] * size, gaps_us)
+    found = _mean_wait_ms(waits_us, steps * step_us, MEAN_US, gaps_us, MEAN_US / load)
     return [(theory.wait_mm1(load / MEAN_US, MEAN_US) / 1000, found)]
 
 
@@ -88,9 +89,11 @@ def d1_statements(
     server = d1_server(SimRuntime(), engine)
     prices_us = np.array([server.serve(0, [kind])[1][0] for kind in kinds], float)
     mean_us, second = float(prices_us @ odds), float(prices_us**2 @ odds)
-    drawn = stream(seed, f"verify.mg1.{load}.{len(rows)}", 0).choice(len(rows), size, p=odds)
-    asked = [kinds[kind] for kind in drawn.tolist()]
-    found = _d1_waits(engine, asked, prices_us[drawn], mean_us, load, seed)
+    part = f"mg1.{load}.{len(rows)}"
+    drawn = stream(seed, f"verify.{part}.kind", 0).choice(len(rows), size, p=odds)
+    gaps_us = exponential_us(seed, f"{part}.gaps", size, mean_us / load)
+    waits_us = _d1_waits(engine, [kinds[kind] for kind in drawn.tolist()], gaps_us)
+    found = _mean_wait_ms(waits_us, prices_us[drawn], mean_us, gaps_us, mean_us / load)
     return [(theory.wait_mg1(load / mean_us, mean_us, second) / 1000, found)]
 
 
@@ -116,16 +119,7 @@ def _read(rows: int) -> Command:
     return Command(READ, (rows,))
 
 
-def _d1_waits(
-    engine: SqliteEngine,
-    asked: Sequence[Command],
-    service_us: Floats,
-    mean_us: float,
-    load: float,
-    seed: int,
-) -> Mean:
-    gap_us = mean_us / load
-    gaps_us = exponential_us(seed, f"d1.{load}.gaps", len(asked), gap_us)
+def _d1_waits(engine: SqliteEngine, asked: Sequence[Command], gaps_us: Times) -> list[int]:
     runtime = SimRuntime()
     server = d1_server(runtime, engine)
     waits_us: list[int] = []
@@ -135,7 +129,7 @@ def _d1_waits(
         server.serve(now_us, [asked[number]])
 
     drive(runtime, gaps_us, arrive)
-    return _mean_wait_ms(waits_us, service_us, mean_us, gaps_us, gap_us)
+    return waits_us
 
 
 def _limiter_waits(servers: int, held_us: Sequence[int], gaps_us: Times) -> list[int]:
@@ -148,16 +142,19 @@ def _limiter_waits(servers: int, held_us: Sequence[int], gaps_us: Times) -> list
             waits_us[number] = runtime.now_us() - came_us
             await runtime.sleep(held_us[number])
 
-    drive(runtime, gaps_us, lambda number, now_us: _ignore(runtime.spawn(customer(number, now_us))))
+    def arrive(number: int, now_us: int) -> None:
+        runtime.spawn(customer(number, now_us))
+
+    drive(runtime, gaps_us, arrive)
     return waits_us
 
 
-def _ignore(_job: object) -> None:
-    """Nobody waits for a customer."""
-
-
 def _mean_wait_ms(
-    waits_us: Sequence[int], service_us: Floats | Times, mean_us: float, gaps_us: Times, gap_us: float
+    waits_us: Sequence[int],
+    service_us: Numbers,
+    mean_us: float,
+    gaps_us: Times,
+    gap_us: float,
 ) -> Mean:
     """The wait of each customer beside its own service and the gap behind it."""
     first, last = round(len(waits_us) * WARM_UP), len(waits_us) - 1
