@@ -16,6 +16,7 @@ from reports.cli import (
     Parser,
     add_output,
     output_folder,
+    whole,
 )
 from scenarios.commands import add_scenario, scenario_of
 
@@ -51,6 +52,10 @@ def load_into(out: Path, options: argparse.Namespace) -> Run | int:
         arguments.append("--edgekpi-quiet")
     for name in getattr(options, "i_own_this_host", []):
         arguments += ["--i-own-this-host", name]
+    if getattr(options, "raw", None):
+        arguments += ["--raw", options.raw]
+    if getattr(options, "processes", 1) > 1:
+        arguments += ["--processes", str(options.processes)]
     host = getattr(options, "host", None)
     started_ns = time.time_ns()
     if host:
@@ -109,3 +114,7 @@ def _add_load(parser: Parser) -> None:
     parser.add_argument(
         "--i-own-this-host", metavar="HOST", action="append", default=[], help=again
     )
+    many = "generators to spread the plan over, about one for each 1,000 requests a second"
+    parser.add_argument("--processes", type=whole(1), default=1, metavar="N", help=many)
+    raw = "write every request, warm-up included, as CSV"
+    parser.add_argument("--raw", metavar="FILE", help=raw)

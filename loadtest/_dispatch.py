@@ -47,18 +47,26 @@ def arrivals(
 
 
 class Clock:
-    """Microseconds since the plan's zero, on the monotonic clock."""
+    """Microseconds since the plan's zero, on the monotonic clock.
+
+    ``zero_ns`` is the plan's zero on ``time.perf_counter_ns``, ``wall_zero_us`` the same instant
+    in microseconds since 1970.
+    """
 
     def __init__(self) -> None:
         self.start()
 
-    def start(self, zero_ns: int | None = None) -> None:
-        """Set zero to now, or to a reading of ``time.perf_counter_ns`` that may lie ahead."""
-        self._zero_ns = time.perf_counter_ns() if zero_ns is None else zero_ns
-        self.wall_zero_us = time.time_ns() // 1000 - self.now_us()
+    def start(self, zero_ns: int | None = None, wall_zero_us: int | None = None) -> None:
+        """Set zero to now, or to a reading of ``time.perf_counter_ns`` that may lie ahead.
+
+        ``wall_zero_us`` replaces this machine's opinion of the time of day.
+        """
+        self.zero_ns = time.perf_counter_ns() if zero_ns is None else zero_ns
+        own = time.time_ns() // 1000 - self.now_us()
+        self.wall_zero_us = own if wall_zero_us is None else wall_zero_us
 
     def now_us(self) -> int:
-        return (time.perf_counter_ns() - self._zero_ns) // 1000
+        return (time.perf_counter_ns() - self.zero_ns) // 1000
 
     def sleep_until(self, at_us: int) -> None:
         """Return at ``at_us`` or later; a timer may wake up early, so look again."""

@@ -10,6 +10,8 @@ import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from loadtest._rows import Rows
+from loadtest._validity import Seen, busiest, invalidities
 from reports.html import write_report
 from reports.record import RunRecord
 from reports.verdict import Verdict, judge
@@ -17,9 +19,6 @@ from scenarios.record import new_record, versions
 
 if TYPE_CHECKING:
     from loadtest._run import Run
-
-LAG_LIMIT_US = 50_000
-"""Requests that leave later than this (P99) were not the load that was asked for."""
 
 PACKAGES = ("edgekpi", "locust", "gevent", "hdrhistogram", "locust-plugins")
 """What may change a number or an exit code, so its version goes into the record."""
@@ -33,78 +32,59 @@ class Result(NamedTuple):
 
 
 def finish(run: Run) -> Result:
-    """Judge ``run`` and write ``run.json``, ``samples.npz`` and ``report.html``.
+    """Judge ``run`` and write ``run.json``, ``samples.npz``, ``report.html`` and the raw samples.
 
     Raises:
         OSError: when the folder cannot be written.
     """
-    out = run.setup.out
-    record = record_of(run)
+    out, rows = run.setup.out, run.crew.rows()
+    record = record_of(run, rows)
     record.save(out)
     verdict = judge(record)
-    run.samples.save(out)
+    rows.samples().save(out)
+    if run.setup.raw is not None:
+        rows.write_csv(run.setup.raw)
     write_report(out / "report.html", [record], [verdict], None)
     return Result(record, verdict)
 
 
-def record_of(run: Run) -> RunRecord:
+def record_of(run: Run, rows: Rows) -> RunRecord:
     """What ``run`` has seen, and why it is not valid if it is not."""
-    setup, units = run.setup, run.recorder.finish()
+    setup = run.setup
     record = new_record(
-        setup.scenario, setup.kind, setup.seed, run.plan.window, units, setup.required
+        setup.scenario, setup.kind, setup.seed, run.plan.window, run.units(), setup.required
     )
-    record.provenance = _provenance(run)
-    record.invalid = run.invalid or invalidities(run)
+    seen = Seen(run.crew.tallies(), rows, record, setup.target.url)
+    record.provenance = _provenance(run, seen)
+    record.invalid = run.invalid or invalidities(seen)
     record.notes = run.notes
     return record
 
 
-def invalidities(run: Run) -> list[str]:
-    """How the generator failed: how that looked, and what to do about it."""
-    planned, offered = run.dispatcher.planned, run.dispatcher.offered
-    lag_us = run.lag.percentile(0.99) or 0
-    reasons = []
-    if offered < planned:
-        reasons.append(
-            f"only {offered:,} of {planned:,} planned requests left, the others were more than "
-            "10 s late: lower the rates, or use a faster machine"
-        )
-    if lag_us > LAG_LIMIT_US:
-        reasons.append(
-            f"requests left late, P99 of the lag is {lag_us / 1000:.0f} ms (limit 50 ms), with the "
-            f"generator at {run.cpu_share:.0%} of a core: lower the rates, or keep other work off "
-            "this machine"
-        )
-    if run.out_of_sockets:
-        reasons.append(
-            f"{run.out_of_sockets:,} requests found no free socket on this machine: raise "
-            "`ulimit -n`, or use client.connections: keep_alive"
-        )
-    if run.recorded != offered:
-        reasons.append(f"{offered:,} requests left but {run.recorded:,} were recorded: a defect")
-    if offered and not run.answered:
-        reasons.append(
-            f"nobody ever answered at {run.setup.target.url}: start the server or correct --host"
-        )
-    return reasons
-
-
-def _provenance(run: Run) -> dict[str, str | int | float]:
+def _provenance(run: Run, seen: Seen) -> dict[str, str | int | float]:
     started = datetime.fromtimestamp(run.clock.wall_zero_us / 1e6, UTC)
+    total = seen.total
     provenance: dict[str, str | int | float] = {
         "run_id": run.id,
         "host": run.setup.target.url,
         "started": started.isoformat(timespec="seconds"),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-        "requests_planned": run.dispatcher.planned,
-        "requests_offered": run.dispatcher.offered,
-        "requests_answered": run.answered,
-        "generator_cpu_share": round(run.cpu_share, 3),
+        "load_model": "open",
+        "generators": len(seen.tallies),
+        "requests_planned": total.planned,
+        "requests_offered": total.offered,
+        "requests_answered": total.answered,
+        "generator_cpu_share": round(busiest(seen.tallies).cpu_share, 3),
+        **run.crew.facts(),
         **versions(PACKAGES),
     }
     for name, p in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-        if (lag_us := run.lag.percentile(p)) is not None:
+        if (lag_us := total.lag.percentile(p)) is not None:
             provenance[f"dispatch_lag_{name}_us"] = lag_us
+    for route, worst in seen.rows.worst_minutes(run.plan.window).items():
+        provenance[f"worst_minute_{route}_start_us"] = worst.start_us
+        if worst.p95_us is not None:
+            provenance[f"worst_minute_{route}_p95_us"] = worst.p95_us
     for name, value in run.server_facts.items():
         provenance[f"server_{name}"] = value
     return provenance

@@ -2,28 +2,37 @@
 
 Locust's own order of exit codes is ``environment.process_exit_code``, else errors, else crashed
 listeners, else 0. Ours is 22 from the first moment and becomes the verdict's once the record is
-written; the last event of all puts it right if another listener has changed it.
+written. It is set again by the last event of all and, in case that a listener has ended the process
+in its own way, once more when the interpreter ends.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import signal
 import sys
+import uuid
 from typing import Any
 
 import gevent
 import locust.stats
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest._client import Answer
+from loadtest._crew import Alone, Crew, WorkerFailed
+from loadtest._generator import OnRequest
 from loadtest._guard import Refused
+from loadtest._master import KINDS, Workers
 from loadtest._messages import Message
 from loadtest._options import Setup, add_arguments, prepare
 from loadtest._progress import follow
 from loadtest._run import Run
+from loadtest._worker import Worker
+from loadtest._workload import Workload, workload_of
+from reports.cli import NOT_VALID, WRONG_INPUT
 from reports.table import make_console, print_runs
-
-NOT_VALID, WRONG_INPUT = 22, 23
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +42,9 @@ def register(events: Any) -> None:
     if getattr(events, "edgekpi", None) is not None:
         return
     events.edgekpi = load_test = LoadTest()
+    atexit.register(load_test.insist)  # runs last: whoever registers later runs before
     events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser))
     events.init.add_listener(load_test.on_init)
-    events.test_start.add_listener(load_test.on_test_start)
-    events.test_stop.add_listener(load_test.on_test_stop)
-    events.quitting.add_listener(load_test.on_quitting)
     events.quit.add_listener(load_test.on_quit)
 
 
@@ -45,24 +52,49 @@ class LoadTest:
     """All runs of one Locust process: one when headless, any number from the web UI."""
 
     def __init__(self) -> None:
-        self.code = NOT_VALID
+        self.code: int | None = None  # nothing to insist on before there is an environment
         self._setup: Setup | None = None
         self._run: Run | None = None
+        self._crew: Crew | None = None
         self._unsaid: Run | None = None
+        self._worker: Worker | None = None
         self._progress: gevent.Greenlet[..., None] | None = None
 
-    def on_init(self, environment: Any, **_: Any) -> None:
-        """Check all input, and take from Locust what the plan decides."""
-        environment.process_exit_code = NOT_VALID
+    def on_init(self, environment: Any, runner: Any, **_: Any) -> None:
+        """Check all input, and take from Locust what the plan decides.
+
+        Listeners to the end are added here: they then run before the runner's own, which would
+        close the connection to the workers.
+        """
+        self.code = environment.process_exit_code = NOT_VALID
         try:
-            self._setup = prepare(environment.parsed_options, environment.host)
             _hush(environment.parsed_options)
+            if isinstance(runner, WorkerRunner):
+                self._be_worker(environment)
+            else:
+                self._be_in_charge(environment)
         except Refused as refusal:
             _say_refused(refusal)
+            self.code = WRONG_INPUT
             sys.exit(WRONG_INPUT)
         except Exception:
             logger.exception("the load test could not be prepared")
             sys.exit(NOT_VALID)
+
+    def _be_worker(self, environment: Any) -> None:
+        self._worker = worker = Worker(environment, _teller(environment))
+        environment.events.test_start.add_listener(worker.on_test_start)
+        environment.events.test_stopping.add_listener(worker.stop_and_wait)
+        environment.events.quitting.add_listener(self._on_worker_quitting)
+
+    def _be_in_charge(self, environment: Any) -> None:
+        self._setup = prepare(environment.parsed_options, environment.host)
+        if isinstance(environment.runner, MasterRunner):
+            for kind in KINDS:
+                environment.runner.register_message(kind, self._on_message)
+        environment.events.test_start.add_listener(self.on_test_start)
+        environment.events.test_stopping.add_listener(self.on_test_stopping)
+        environment.events.quitting.add_listener(self.on_quitting)
         self._interrupt = gevent.signal_handler(signal.SIGINT, self._on_interrupt, environment)
 
     def on_test_start(self, environment: Any, **_: Any) -> None:
@@ -73,11 +105,14 @@ class LoadTest:
             _say_refused(refusal)
             self.code = WRONG_INPUT
             gevent.spawn(_end, environment)
+        except WorkerFailed as failure:
+            logger.error(failure)
+            gevent.spawn(_end, environment)
         except Exception:
             logger.exception("the load test could not be started")
             gevent.spawn(_end, environment)
 
-    def on_test_stop(self, **_: Any) -> None:
+    def on_test_stopping(self, **_: Any) -> None:
         """The stop button, or any other end that is not the plan's."""
         self._stop("stopped before the end of the plan")
 
@@ -89,17 +124,35 @@ class LoadTest:
     def on_quit(self, exit_code: int, **_: Any) -> None:
         """The last word: after all other output, and with our code whoever has changed it."""
         self._announce()
-        if exit_code != self.code:
+        if self.code is not None and exit_code != self.code:
             sys.exit(self.code)
+
+    def insist(self) -> None:
+        """Leave with our code, whatever else has ended the process."""
+        if self.code is not None:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self.code)
+
+    def _on_worker_quitting(self, environment: Any, **_: Any) -> None:
+        assert self._worker is not None
+        self._worker.stop_and_wait()
+        self.code = environment.process_exit_code = self._worker.code
+
+    def _on_message(self, msg: Any, **_: Any) -> None:
+        """A worker's message, for the crew of the latest run."""
+        if isinstance(self._crew, Workers):
+            self._crew.tell(msg)
 
     def _start(self, environment: Any) -> None:
         assert self._setup is not None  # Locust fires init first and stops if it fails
         if environment.host != self._setup.given_host:  # the web UI has a field for it
             self._setup = prepare(environment.parsed_options, environment.host)
-        runner = environment.runner
         self.code = NOT_VALID
-        run = Run(self._setup, _teller(environment), runner.worker_index, runner.worker_count)
-        self._run = self._unsaid = run
+        workload, run_id = workload_of(self._setup), uuid.uuid4().hex[:12]
+        self._crew = _crew_of(environment, workload, run_id)
+        self._run = self._unsaid = run = Run(workload, run_id, self._crew)
         self._progress = None if self._setup.quiet else follow(run)
         run.start(lambda: self._ended(run, environment))
 
@@ -159,7 +212,14 @@ def _three_digits(response_time: float) -> int:
     return round(rounded, 3 - len(str(rounded)))
 
 
-def _teller(environment: Any) -> Any:
+def _crew_of(environment: Any, workload: Workload, run_id: str) -> Crew:
+    """Who sends: the workers of a master, or this process."""
+    if isinstance(environment.runner, MasterRunner):
+        return Workers(environment.runner, workload, run_id)
+    return Alone(workload, run_id, _teller(environment))
+
+
+def _teller(environment: Any) -> OnRequest:
     """What tells Locust's own statistics (for its web UI) of each request."""
 
     def tell(message: Message, latency_us: int, answer: Answer | None, failure: str | None) -> None:

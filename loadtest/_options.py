@@ -45,6 +45,7 @@ class Setup:
     kind: Kind
     token: str | None = field(repr=False)
     out: Path
+    raw: Path | None
     quiet: bool
     required: list[str]
     notes: list[str]
@@ -84,6 +85,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="repeat the name of a host that is not this machine to ask it; reads only, unless the "
         "scenario says target.writes: allowed; once for each host",
     )
+    add("--raw", metavar="FILE", help="write every request, warm-up included, as CSV")
     add("--edgekpi-quiet", action="store_true", help="print nothing but errors")
     _check_after_parsing(parser)
 
@@ -98,9 +100,12 @@ def _check_after_parsing(parser: ArgumentParser) -> None:
 
     def parse_and_check(*args: Any, **kwargs: Any) -> Any:
         options = parse(*args, **kwargs)
-        if problems := unusable(options):
-            parser.exit(23, "".join(f"{problem}\n" for problem in problems))
+        problems = unusable(options)
         options.window_s, options.run_time = options.run_time, None
+        if options.processes and not options.worker and not problems:
+            problems = _refusals(options)  # once forked, workers would wait for their master
+        if problems:
+            parser.exit(23, "".join(f"{problem}\n" for problem in problems))
         return options
 
     parser.parse_args = parse_and_check  # type: ignore[method-assign]
@@ -114,12 +119,15 @@ def unusable(options: Namespace) -> list[str]:
             "-u and -r are not for this load test: the scenario's plan decides how many requests "
             "leave when; change workload.*.rate_per_s with --set"
         )
-    if options.processes or options.master or options.worker:
-        problems.append(
-            "--processes, --master and --worker are not supported yet: run one process, which "
-            "offers up to about 1,000 requests a second"
-        )
     return problems
+
+
+def _refusals(options: Namespace) -> list[str]:
+    try:
+        prepare(options, options.host)
+    except Refused as refusal:
+        return refusal.problems
+    return []
 
 
 def prepare(options: Namespace, host: str | None) -> Setup:
@@ -151,6 +159,7 @@ def prepare(options: Namespace, host: str | None) -> Setup:
         kind=kind,
         token=os.environ.get("EDGEKPI_TOKEN") or None,
         out=Path(options.edgekpi_out or Path("reports/out") / f"{scenario.name}-load"),
+        raw=Path(options.raw) if options.raw else None,
         quiet=options.edgekpi_quiet,
         required=required_kpis,
         notes=notes,

@@ -42,9 +42,10 @@ def _print_lines(run: Run) -> None:
 
 def _state(run: Run) -> str:
     """For example ``12 of 35 s (warm-up 5 s), 2,391 requests, 3 failed``."""
+    total = run.total()
     total_s, warmup_s = run.plan.horizon_us / 1e6, run.plan.window.start_us / 1e6
     now_s = min(max(run.clock.now_us() / 1e6, 0.0), total_s)
     return (
         f"{now_s:.0f} of {total_s:g} s (warm-up {warmup_s:g} s), "
-        f"{run.dispatcher.offered:,} requests, {run.failed:,} failed"
+        f"{total.offered:,} requests, {total.failed:,} failed"
     )

@@ -171,7 +171,36 @@ class Histogram:
 
     def to_json(self) -> dict[str, Any]:
         """The V2 encoding (base64) and, beside it, what that encoding does not keep exactly."""
-        return {"v2": self._encode(), **self._exact()}
+        return {"v2": self.v2(), **self._exact()}
+
+    def v2(self) -> str:
+        """The V2 encoding (base64): byte for byte that of ``HdrHistogram`` after one
+        ``record_value`` for each value."""
+        hdr = HdrHistogram(1, TOP_US, _DIGITS)
+        np.frombuffer(hdr.counts, dtype=np.uint64)[:] = self._counts
+        hdr.total_count = self.count
+        hdr.max_value = min(max(self.max_us or 0, 1), TOP_US)
+        return str(hdr.encode().decode("ascii"))
+
+    @classmethod
+    def from_v2(cls, blob: str) -> Self:
+        """The histogram in a V2 blob, without what such a blob does not keep.
+
+        Minimum and maximum are then the ends of their counters, the sum is that of the counters'
+        middles, and overflow is 0. Raises ``ValueError`` if it is damaged or of another layout.
+        """
+        self = cls()
+        self._counts = _decode(blob)
+        used = np.flatnonzero(self._counts)
+        if used.size:
+            counts = self._counts[used].tolist()
+            bounds = [_bounds(int(index)) for index in used]
+            self.count = sum(counts)
+            self.min_us, self.max_us = bounds[0][0], min(bounds[-1][1], TOP_US)
+            middles = ((low + high) // 2 for low, high in bounds)
+            total = sum(n * middle for n, middle in zip(counts, middles, strict=True))
+            self.sum_us = min(max(total, self.min_us * self.count), self.max_us * self.count)
+        return self
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -238,14 +267,6 @@ class Histogram:
         top_fits = self.overflow <= int(self._counts[_TOP_INDEX])
         if ends != [used[0], used[-1]] or not (mean_fits and overflow_fits and top_fits):
             raise ValueError("minimum, maximum, sum and counters contradict each other")
-
-    def _encode(self) -> str:
-        """Byte for byte what ``HdrHistogram`` gives after one ``record_value`` for each value."""
-        hdr = HdrHistogram(1, TOP_US, _DIGITS)
-        np.frombuffer(hdr.counts, dtype=np.uint64)[:] = self._counts
-        hdr.total_count = self.count
-        hdr.max_value = min(max(self.max_us or 0, 1), TOP_US)
-        return str(hdr.encode().decode("ascii"))
 
 
 def _decode(blob: str) -> NDArray[np.int64]:

@@ -106,8 +106,17 @@ class Recorder:
 
         (A coroutine that the end of a run wakes up may still try to record one.)
         """
-        blocks, self._blocks, self._length_us = self._blocks, [], 0
-        return [block.unit(self._memory_max_bytes) for block in blocks]
+        units = self.units()
+        self._blocks, self._length_us = [], 0
+        return units
+
+    def units(self) -> list[Unit]:
+        """The counts so far, one unit a block. Their histograms go on counting."""
+        return [self.unit(index) for index in range(len(self._blocks))]
+
+    def unit(self, index: int) -> Unit:
+        """The counts of one block so far."""
+        return self._blocks[index].unit(self._memory_max_bytes)
 
     def _block_at(self, at_us: int) -> _Block | None:
         offset_us = at_us - self._start_us
@@ -219,6 +228,5 @@ class _Block:
     def _count_requests(self) -> None:
         for route in ROUTES:
             series = f"latency.{route}.intended"
-            requests = self.series[series].count + self.failed[series]
-            self.counts[f"requests.{route}"] = requests
-            self.counts["errors.total"] += requests
+            self.counts[f"requests.{route}"] = self.series[series].count + self.failed[series]
+        self.counts["errors.total"] = sum(self.counts[f"requests.{route}"] for route in ROUTES)

@@ -2,7 +2,8 @@
 
 ``python fake_server.py [MODE]`` prints its port and serves 127.0.0.1 until it is killed. MODE is
 ``ok``, ``errors`` (every answer is a 500), ``die`` (exits in the middle of its 200th request),
-``freeze`` (stands still once for 0.5 s) or ``stall`` (takes requests and never answers).
+``freeze`` (stands still once for 0.5 s), ``stall`` (takes requests and never answers) or ``slow``
+(every answer takes 2 s).
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Fake:
             os._exit(9)
         if self.mode == "freeze" and self.requests == 300:
             time.sleep(0.5)
+        if self.mode == "slow":
+            await asyncio.sleep(2)
         if self.mode == "stall":
             await asyncio.Event().wait()
 

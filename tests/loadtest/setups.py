@@ -17,6 +17,7 @@ def setup(host: str | None = HERE, **options: Any) -> Setup:
         "overrides": [],
         "edgekpi_seed": None,
         "edgekpi_out": None,
+        "raw": None,
         "i_own_this_host": [],
         "edgekpi_quiet": False,
         "window_s": None,

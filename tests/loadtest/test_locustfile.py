@@ -48,7 +48,7 @@ def test_nothing_is_registered_twice(tmp_path: Path) -> None:
         ((), ["--host is missing"]),
         (("--host", "http://203.0.113.7"), ["add --i-own-this-host 203.0.113.7"]),
         ((*HERE, "-u", "10"), ["-u and -r are not for this load test"]),
-        ((*HERE, "--worker"), ["--processes, --master and --worker"]),
+        ((*HERE, "--processes", "2", "--edgekpi-seed", "-1"), ["--edgekpi-seed: expected"]),
         (
             (*HERE, "--set", "measure.windo_s=1", "--set", "workload.attribution.rate_per_s=-5"),
             ["did you mean", "rate_per_s"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from argparse import ArgumentParser
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -95,23 +95,10 @@ def test_kind_and_token_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
     assert (setup().kind, setup().token) == ("emulated", "secret")
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"num_users": 10},
-        {"spawn_rate": 1.0},
-        {"processes": 2},
-        {"processes": -1},
-        {"master": True},
-        {"worker": True},
-    ],
-)
+@pytest.mark.parametrize("given", [{"num_users": 10}, {"spawn_rate": 1.0}])
 def test_what_the_plan_decides_cannot_be_given(given: dict[str, Any]) -> None:
-    """One sentence for each kind of contradiction; none without one."""
-    parser = ArgumentParser()
-    for name in ("num_users", "spawn_rate", "processes", "master", "worker"):
-        parser.set_defaults(**{name: None})
-    options = parser.parse_args([])
+    """One sentence for the contradiction; none without one, however many processes there are."""
+    options = Namespace(num_users=None, spawn_rate=None, processes=2, master=True, worker=True)
     assert unusable(options) == []
     vars(options).update(given)
     assert len(unusable(options)) == 1
