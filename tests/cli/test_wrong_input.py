@@ -128,7 +128,19 @@ def test_help_lists_what_works(run: Run) -> None:
         ("check", ["--set"]),
         ("simulate", ["--set", "--seed", "--replications", "--out", "--json", "--quiet"]),
         ("serve", ["--set", "--host", "--port", "--emulate"]),
-        ("load", ["--set", "--host", "--i-own-this-host", "--out", "--json", "--quiet"]),
+        (
+            "load",
+            [
+                "--set",
+                "--host",
+                "--i-own-this-host",
+                "--processes",
+                "--raw",
+                "--out",
+                "--json",
+                "--quiet",
+            ],
+        ),
         ("run", ["--set", "--out", "--json", "--quiet"]),
     ],
 )
