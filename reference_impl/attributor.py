@@ -56,9 +56,15 @@ class Attributor:
         """
         if model != LEARNS:
             return Credited(self._models[model](journey))
-        return learnt_credit(journey, await self._effects(ctx), self._direct)
+        return learnt_credit(journey, await self.effects(ctx), self._direct)
 
-    async def _effects(self, ctx: Context) -> RemovalEffects:
+    async def effects(self, ctx: Context) -> RemovalEffects:
+        """What ``data_driven`` divides by: learnt by this isolate or another, or now.
+
+        Raises:
+            D1Error: it is in no cache, and the history could not be read.
+        """
+
         async def learn() -> str:
             history = await self._queries.channel_history(ctx, max_journeys=self._max_journeys)
             return effects_text(history.effects())

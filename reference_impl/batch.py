@@ -9,7 +9,8 @@ from typing import Any
 
 from reference_impl.answers import attribution_text
 from reference_impl.arguments import BadArgument, checked_id, checked_model
-from reference_impl.attribution import Direct, models
+from reference_impl.attribution import Direct, Touch, fallback, models
+from reference_impl.attributor import LEARNS
 from reference_impl.cache import CacheManager
 from reference_impl.keys import cache_key
 from reference_impl.markov import NO_HISTORY, RemovalEffects
@@ -79,12 +80,13 @@ class BatchAttributionProcessor:
         self._cache = cache
         self._queries = queries
         self._direct: Direct = direct
-        self._models = models(effects, direct=direct)
+        self.learn(effects)
         self._batches = runtime.limiter(MAX_PARALLEL)
         self._running: dict[str, Latch] = {}
 
     def learn(self, effects: RemovalEffects) -> None:
         """Divide ``data_driven`` credit by these effects from now on; what is cached stays."""
+        self._effects = effects
         self._models = models(effects, direct=self._direct)
 
     async def process_batch(
@@ -177,10 +179,17 @@ class BatchAttributionProcessor:
                 outcomes[each] = None
                 continue
             try:
-                attributed[each] = Attributed(journey, self._models[model](journey))
+                shares = self._models[model](journey)
+                attributed[each] = Attributed(journey, shares, self._note(model, journey))
             except Exception as error:
                 outcomes[each] = error
         return {**outcomes, **await self._store(ctx, model, attributed)}
+
+    def _note(self, model: str, journey: Sequence[Touch]) -> str | None:
+        """What the answer to a single question would say beside the credits."""
+        if model != LEARNS:
+            return None
+        return fallback(journey, self._effects, direct=self._direct)
 
     async def _store(
         self, ctx: Context, model: str, attributed: Mapping[str, Attributed]

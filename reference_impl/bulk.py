@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from reference_impl import schema
@@ -36,10 +37,10 @@ class Insertion:
             names, checked = (*names, "created_at"), [(*row, now) for row in checked]
         self.columns = names
         self.rows = checked
-        inserts = _inserts(table, names, checked)
+        rows_in = inserts(table, names, checked)
         around = [account(sign, self._conversions(table), None, now) for sign in (-1, 1)]
-        self.commands = [*around[0], *inserts, *around[1]]
-        self.counted = slice(len(around[0]), len(around[0]) + len(inserts))
+        self.commands = [*around[0], *rows_in, *around[1]]
+        self.counted = slice(len(around[0]), len(around[0]) + len(rows_in))
 
     def values_of(self, column: str) -> list[SqlValue]:
         """The different values of a column; none if it is not among those given."""
@@ -100,17 +101,23 @@ def _stored(column: str, value: SqlValue) -> SqlValue:
         raise BadArgument(f"{column}: {error}") from None
 
 
-def _inserts(
-    table: str, columns: tuple[str, ...], rows: Sequence[tuple[SqlValue, ...]]
+def inserts(
+    table: str, columns: tuple[str, ...], rows: Sequence[tuple[SqlValue, ...]], answer: str = ""
 ) -> list[Command]:
-    """Statements of as many rows each as 100 bound values allow. An event that is there already
-    counts once, as by :meth:`queries.QueryOptimizer.insert_event`."""
-    head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+    """Statements of as many rows each as 100 bound values allow, ``answer`` at the end of each.
+
+    An event whose ``event_id`` is there already counts once and is no error.
+    """
+    at_once = MAX_BOUND_VALUES // len(columns)
+    parts = (rows[start : start + at_once] for start in range(0, len(rows), at_once))
+    return [
+        (_insert(table, columns, len(part)) + answer, tuple(value for row in part for value in row))
+        for part in parts
+    ]
+
+
+@lru_cache(maxsize=100)
+def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
+    values = ", ".join([f"({marks(len(columns))})"] * rows)
     tail = " ON CONFLICT (event_id) DO NOTHING" if table == "user_journeys" else ""
-    one, at_once = f"({marks(len(columns))})", MAX_BOUND_VALUES // len(columns)
-    commands: list[Command] = []
-    for start in range(0, len(rows), at_once):
-        part = rows[start : start + at_once]
-        sql = head + ", ".join([one] * len(part)) + tail
-        commands.append((sql, tuple(value for row in part for value in row)))
-    return commands
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}{tail}"

@@ -12,9 +12,10 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 
-from reference_impl.times import parse
+from reference_impl.times import MAX_MS, parse
 
 
 def _one_format(value: Any) -> str:
@@ -26,9 +27,25 @@ def _one_format(value: Any) -> str:
 MAX_NAME = 128
 """Characters of an ID or an event's name (assumption; keeps rows and keys small)."""
 
+MAX_EVENTS = 100
+"""Events of one post: as many as Queues takes in one batch of messages,
+https://developers.cloudflare.com/queues/platform/limits/."""
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Label = Annotated[str, StringConstraints(max_length=256)] | None
-Time = Annotated[str, BeforeValidator(_one_format)]
+Time = Annotated[
+    str,
+    BeforeValidator(_one_format),
+    WithJsonSchema(
+        {
+            "description": "ISO 8601 with its zone, or milliseconds since 1970.",
+            "oneOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "integer", "minimum": 0, "maximum": MAX_MS},
+            ],
+        }
+    ),
+]
 
 
 class Event(BaseModel):
@@ -94,3 +111,22 @@ def parse_event(body: Any) -> Event:
             for problem in error.errors(include_url=False, include_context=False)
         ]
         raise InvalidEvent("; ".join(problems[:20])) from None
+
+
+def parse_events(body: Any) -> list[Event]:
+    """The events in a decoded JSON body: one object, or a list of 1 to :data:`MAX_EVENTS`.
+
+    Raises:
+        InvalidEvent: with every problem of the first event that has any; no other counts then.
+    """
+    if not isinstance(body, list):
+        return [parse_event(body)]
+    if not 1 <= len(body) <= MAX_EVENTS:
+        raise InvalidEvent(f"expected 1 to {MAX_EVENTS} events, not {len(body)}")
+    events = []
+    for index, each in enumerate(body):
+        try:
+            events.append(parse_event(each))
+        except InvalidEvent as error:
+            raise InvalidEvent(f"event {index}: {error}") from None
+    return events

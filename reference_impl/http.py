@@ -2,14 +2,13 @@
 
 No decision about caching or attribution is made here. Everything that changes state or tells of
 the deployment needs the bearer token, except ``POST /track``, which is public by nature and is
-validated, bounded and idempotent.
+validated, bounded and idempotent. A slash at the end makes another path, which is not found.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
-from collections.abc import Callable, Coroutine, Mapping
+import math
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
 from starlette.applications import Starlette
@@ -18,15 +17,37 @@ from starlette.requests import Request
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
-from reference_impl.evidence_headers import encode
+from reference_impl.http_resource import (
+    JSON_TYPES,
+    Endpoint,
+    Guard,
+    Resource,
+    answer,
+    read_json,
+    refusal,
+)
+from reference_impl.http_statistics import Measured, Statistics
 from reference_impl.messages import Context, Evidence, Response
-from reference_impl.profiler import LatencyProfiler
-from reference_impl.times import from_wall_us
-from reference_impl.worker import Worker, problem
+from reference_impl.openapi import DESCRIPTION
+from reference_impl.rate_limit import RateLimit
+from reference_impl.worker import Worker
 
-MAX_BODY_BYTES = 64 * 1024
 NUMBER_HEADER = "x-edgekpi-number"
 NODE_HEADER = "x-edgekpi-node"
+PERFORMANCE = "/api/performance/"
+
+BEACON_TYPES = (*JSON_TYPES, "text/plain")
+"""``navigator.sendBeacon`` sends text as ``text/plain``, and so needs no preflight."""
+
+PREFLIGHT = {
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": "content-type",
+    "access-control-max-age": "86400",
+}
+ANY_ORIGIN = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "retry-after",
+}
 
 Call = Callable[[Worker, Context], Coroutine[Any, Any, Response]]
 
@@ -38,103 +59,87 @@ class Origin(NamedTuple):
     node: str | None = None
 
 
-class Deployment(Protocol):
+class Deployment(Measured, Protocol):
     """Where invocations run: embedded stores, or a modelled world."""
-
-    profiler: LatencyProfiler
 
     async def invoke(self, call: Call, origin: Origin) -> tuple[Response, Evidence]:
         """Run ``call`` in one isolate."""
 
-    def statistics(self) -> Mapping[str, Any]:
-        """What the profiler cannot know: memory, queue, names of the isolates."""
-
-    def wall_us(self) -> int: ...
-
 
 def create_app(
-    deployment: Deployment, token: str | None, extra: list[Route] | None = None
+    deployment: Deployment,
+    token: str | None,
+    extra: list[Route] | None = None,
+    tracking_limit: RateLimit | None = None,
 ) -> Starlette:
-    """The ASGI application. Without a ``token`` the protected routes answer 401 to everyone."""
-    api = _Api(deployment, token)
-    get, post = ["GET"], ["POST"]
-    performance = "/api/performance/"
+    """The ASGI application. Without a ``token`` the protected routes answer 401 to everyone.
+
+    ``extra`` routes are protected. Without a ``tracking_limit`` anybody may track at any rate.
+    """
+    api = _Api(deployment, tracking_limit)
+    guard = Guard(token)
+    readings = Statistics(deployment).endpoints()
+    resources = {
+        "/track": Resource({"POST": api.track, "OPTIONS": _preflight}, ANY_ORIGIN),
+        "/api/attribution/batch": Resource(
+            {"GET": api.attribution, "POST": guard.protect(api.attribution_batch)}
+        ),
+        "/api/attribution/{conversion_id:path}": Resource({"GET": api.attribution}),
+        "/api/channels": Resource({"GET": api.channels}),
+        **{
+            PERFORMANCE + name: Resource({"GET": guard.protect(endpoint)})
+            for name, endpoint in readings.items()
+        },
+        PERFORMANCE + "cache-invalidate": Resource({"POST": guard.protect(api.invalidate)}),
+        "/healthz": Resource({"GET": _healthy}),
+        "/readyz": Resource({"GET": api.ready}),
+        "/openapi.json": Resource({"GET": _description}),
+        **{route.path: _protected(route, guard) for route in extra or ()},
+    }
     app = Starlette(
-        routes=[
-            Route("/track", api.track, methods=post),
-            Route("/api/attribution/{conversion_id:path}", api.attribution, methods=get),
-            Route(performance + "stats", api.protected(api.stats), methods=get),
-            Route(performance + "cache-stats", api.protected(api.cache_stats), methods=get),
-            Route(performance + "query-stats", api.protected(api.query_stats), methods=get),
-            Route(performance + "latency-summary", api.protected(api.latency), methods=get),
-            Route(performance + "cache-invalidate", api.protected(api.invalidate), methods=post),
-            Route("/healthz", _healthy, methods=get),
-            *(
-                Route(route.path, api.protected(route.endpoint), methods=list(route.methods or ()))
-                for route in extra or ()
-            ),
-        ],
-        exception_handlers={HTTPException: _http_error},
+        routes=[Route(path, resource) for path, resource in resources.items()],
+        exception_handlers={HTTPException: _http_error, Exception: _failed},
     )
     app.router.redirect_slashes = False
     return app
 
 
 class _Api:
-    def __init__(self, deployment: Deployment, token: str | None) -> None:
+    """The endpoints that run in an isolate."""
+
+    def __init__(self, deployment: Deployment, tracking_limit: RateLimit | None) -> None:
         self._deployment = deployment
-        self._token = token.encode() if token else None
-
-    def protected(self, endpoint: Any) -> Any:
-        """``endpoint`` for callers with the token only; compared in constant time."""
-
-        async def checked(request: Request) -> HttpResponse:
-            scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            expected = self._token
-            known = expected is not None and hmac.compare_digest(given.encode("latin-1"), expected)
-            if not known or scheme.lower() != "bearer":
-                detail = (
-                    "a bearer token is needed" if expected else "this server was given no token"
-                )
-                return _answer(problem(401, detail, "", {"www-authenticate": "Bearer"}))
-            result: HttpResponse = await endpoint(request)
-            return result
-
-        return checked
+        self._limit = tracking_limit
 
     async def track(self, request: Request) -> HttpResponse:
-        body = await read_json(request)
+        self._count(request, 1)
+        body = await read_json(request, BEACON_TYPES)
+        if isinstance(body, list) and len(body) > 1:
+            self._count(request, len(body) - 1)
         return await self._invoke(request, lambda worker, ctx: worker.track(ctx, body))
 
     async def attribution(self, request: Request) -> HttpResponse:
-        conversion_id = request.path_params["conversion_id"]
+        conversion_id = request.path_params.get("conversion_id", "batch")
         model = request.query_params.get("model", "last_click")
         return await self._invoke(
             request, lambda worker, ctx: worker.attribution(ctx, conversion_id, model)
         )
 
+    async def attribution_batch(self, request: Request) -> HttpResponse:
+        body = await read_json(request)
+        return await self._invoke(request, lambda worker, ctx: worker.attribution_batch(ctx, body))
+
+    async def channels(self, request: Request) -> HttpResponse:
+        model = request.query_params.get("model", "last_click")
+        limit = _count_in(request, "limit", 50)
+        return await self._invoke(request, lambda worker, ctx: worker.channels(ctx, model, limit))
+
     async def invalidate(self, request: Request) -> HttpResponse:
         body = await read_json(request)
         return await self._invoke(request, lambda worker, ctx: worker.invalidate(ctx, body))
 
-    async def stats(self, _request: Request) -> HttpResponse:
-        profiler = self._deployment.profiler
-        return self._data(
-            {
-                "performance": profiler.latency_summary(),
-                **profiler.cumulative(),
-                **self._deployment.statistics(),
-            }
-        )
-
-    async def cache_stats(self, _request: Request) -> HttpResponse:
-        return self._data({"cache": self._deployment.profiler.cache_stats()})
-
-    async def query_stats(self, _request: Request) -> HttpResponse:
-        return self._data({"queries": self._deployment.profiler.query_stats()})
-
-    async def latency(self, _request: Request) -> HttpResponse:
-        return self._data({"latency": self._deployment.profiler.latency_summary()})
+    async def ready(self, request: Request) -> HttpResponse:
+        return await self._invoke(request, lambda worker, ctx: worker.ready(ctx))
 
     async def _invoke(self, request: Request, call: Call) -> HttpResponse:
         number = request.headers.get(NUMBER_HEADER, "")
@@ -143,48 +148,57 @@ class _Api:
             request.headers.get(NODE_HEADER),
         )
         response, evidence = await self._deployment.invoke(call, origin)
-        return _answer(response, evidence)
+        return answer(response, evidence)
 
-    def _data(self, data: Mapping[str, Any]) -> HttpResponse:
-        stamped = {**data, "timestamp": from_wall_us(self._deployment.wall_us())}
-        return _answer(Response(200, json.dumps({"success": True, "data": stamped})))
+    def _count(self, request: Request, events: int) -> None:
+        """Count ``events`` for the client, before anything is read or asked for them.
 
-
-async def read_json(request: Request) -> Any:
-    """The decoded JSON body.
-
-    Raises:
-        HTTPException: 413 for a body over 64 KiB, 400 for one that is no JSON.
-    """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"a body may have {MAX_BODY_BYTES} bytes")
-    try:
-        return json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "the body is not JSON") from None
+        Raises:
+            HTTPException: 429 with the seconds to wait.
+        """
+        if self._limit is None or request.client is None:
+            return
+        wait_s = self._limit.wait_s(request.client.host, events)
+        if wait_s > 0:
+            detail = "more events than one client may send"
+            raise HTTPException(429, detail, {"retry-after": str(math.ceil(wait_s))})
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _count_in(request: Request, name: str, default: int) -> int:
+    """A whole number in the query."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise HTTPException(400, f"{name} is a whole number")
+    return int(text)
 
 
-def _answer(response: Response, evidence: Evidence | None = None) -> HttpResponse:
-    headers = {
-        "content-type": "application/json",
-        "cache-control": "no-store",
-        **dict(response.headers),
-        **dict(encode(evidence) if evidence else ()),
-    }
-    return HttpResponse(response.body, response.status, headers)
+def _protected(route: Route, guard: Guard) -> Resource:
+    methods = (route.methods or set()) - {"HEAD"}
+    endpoint: Endpoint = guard.protect(route.endpoint)
+    return Resource(dict.fromkeys(sorted(methods), endpoint))
+
+
+async def _preflight(_request: Request) -> HttpResponse:
+    headers = {"allow": "OPTIONS, POST", **PREFLIGHT}
+    return HttpResponse(status_code=204, headers=headers)
 
 
 async def _healthy(_request: Request) -> HttpResponse:
-    return _answer(Response(200, '{"status":"ok"}'))
+    return answer(Response(200, '{"status":"ok"}'))
 
 
-async def _http_error(_request: Request, error: Exception) -> HttpResponse:
+async def _description(_request: Request) -> HttpResponse:
+    return answer(Response(200, DESCRIPTION))
+
+
+async def _http_error(request: Request, error: Exception) -> HttpResponse:
     assert isinstance(error, HTTPException)
-    return _answer(problem(error.status_code, error.detail, "", error.headers))
+    if error.status_code == 404:
+        error = HTTPException(404, f"there is nothing at {request.url.path}")
+    return refusal(error)
+
+
+async def _failed(_request: Request, _error: Exception) -> HttpResponse:
+    return refusal(HTTPException(500, "an error that nobody foresaw; the server's log has it"))

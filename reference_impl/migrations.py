@@ -21,6 +21,8 @@ VERSION = 1
 
 CREATE_VERSION = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
 
+READ_VERSION = "SELECT coalesce(max(version), 0) AS version FROM schema_version"
+
 READ_STATE = """SELECT coalesce(max(version), 0) AS version, EXISTS (SELECT 1 FROM sqlite_master
   WHERE type = 'table' AND name IN ('user_journeys', 'multi_touch_attribution',
   'channel_performance')) AS used FROM schema_version"""

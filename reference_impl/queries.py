@@ -14,14 +14,15 @@ from reference_impl.arguments import (
     checked_values,
 )
 from reference_impl.attribution import Credit, Touch
-from reference_impl.bulk import Insertion
+from reference_impl.bulk import Insertion, inserts
 from reference_impl.channels import PERFORMANCE, VALUE_DECIMALS, Command, account, marks
 from reference_impl.d1_calls import D1Calls
 from reference_impl.events import Event
 from reference_impl.history import MAX_JOURNEYS, MAX_PAGE, ChannelHistory, read_history
 from reference_impl.journeys import PAGE_SIZE, JourneyPage, Place, page_of, page_statement
 from reference_impl.messages import Context
-from reference_impl.ports import Runtime, SqlValue
+from reference_impl.migrations import READ_VERSION, VERSION
+from reference_impl.ports import D1Error, Runtime, SqlValue
 from reference_impl.query_cache import QueryCache, Question, Row, RowKeys, is_question, tables_in
 from reference_impl.schema import JOURNEY_COLUMNS
 from reference_impl.slow_queries import SlowQueryLog
@@ -29,11 +30,6 @@ from reference_impl.times import from_wall_us
 
 MAX_CONVERSIONS = 90
 """Conversions one statement may name: under 100 bound values with its others."""
-
-_INSERT_EVENT = (
-    f"INSERT INTO user_journeys ({', '.join(JOURNEY_COLUMNS)}) "
-    f"VALUES ({', '.join('?' for _ in JOURNEY_COLUMNS)}) ON CONFLICT (event_id) DO NOTHING"
-)
 
 _JOURNEY = (
     "SELECT utm_source, event_timestamp FROM user_journeys WHERE conversion_id = ? "
@@ -78,10 +74,11 @@ _SET_VALUE = (
 
 
 class Attributed(NamedTuple):
-    """A conversion's touches, oldest first, and the credit of each."""
+    """A conversion's touches, oldest first, the credit of each, and what is to be said of it."""
 
     journey: Sequence[Touch]
     shares: Sequence[Credit]
+    note: str | None = None
 
 
 class QueryOptimizer:
@@ -150,22 +147,37 @@ class QueryOptimizer:
         """
         return self.cache.invalidate(pattern)
 
-    # ----------------------------------------------------------------- journeys
-
-    async def insert_event(self, ctx: Context, event: Event) -> bool:
-        """Commit one event; false when its ``event_id`` is there already.
+    async def check_schema(self, ctx: Context) -> None:
+        """Ask D1 for the version of its schema.
 
         Raises:
-            D1Error: when it is not known to be stored.
+            D1Error: it does not answer, or has another schema than this program needs.
+        """
+        (row,) = await self._d1.rows(ctx, "check_schema", READ_VERSION, ())
+        if row["version"] != VERSION:
+            raise D1Error(f"D1_ERROR: schema version {row['version']}, needed is {VERSION}")
+
+    # ----------------------------------------------------------------- journeys
+
+    async def insert_events(self, ctx: Context, events: Sequence[Event]) -> list[bool]:
+        """Commit events, all or none, in one round trip; for each whether it is new.
+
+        One whose ``event_id`` is there already, or came before it in ``events``, is not.
+
+        Raises:
+            D1Error: when they are not known to be stored.
         """
         created_at = self._now()
-        statement = ctx.d1.prepare(_INSERT_EVENT).bind(*event.row(created_at))
+        rows = [event.row(created_at) for event in events]
+        commands = inserts("user_journeys", JOURNEY_COLUMNS, rows, " RETURNING event_id")
         try:
-            (result,) = await self._d1.batch(ctx, "insert_event", [statement], _INSERT_EVENT)
+            results = await self._d1.run(ctx, "insert_event", commands)
         finally:
-            keys = [f"user_id={event.user_id}", f"conversion_id={event.conversion_id}"]
+            keys = {f"user_id={event.user_id}" for event in events}
+            keys |= {f"conversion_id={event.conversion_id}" for event in events}
             self.cache.written({"user_journeys": frozenset(keys)})
-        return bool(result.meta["changes"])
+        inserted = {row["event_id"] for result in results for row in result.results}
+        return [_taken(inserted, event.identity()) for event in events]
 
     async def batch_insert(
         self, ctx: Context, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -358,10 +370,20 @@ _ANY: RowKeys = frozenset()
 _CreditRow = tuple[str, str, int, str | None, float, str | None]
 
 
+def _taken(identities: set[str], identity: str) -> bool:
+    """Whether ``identity`` is among them; it is taken out, so that it is new once."""
+    if identity not in identities:
+        return False
+    identities.remove(identity)
+    return True
+
+
 def _credit_rows(conversion_id: str, model: str, attributed: Attributed) -> list[_CreditRow]:
     return [
         (conversion_id, model, index, touch.utm_source, credit.percent, credit.role)
-        for index, (touch, credit) in enumerate(zip(*attributed, strict=True))
+        for index, (touch, credit) in enumerate(
+            zip(attributed.journey, attributed.shares, strict=True)
+        )
     ]
 
 

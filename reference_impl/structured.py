@@ -109,7 +109,17 @@ class _Group(Generic[T]):
             await self._finished.wait()
         except BaseException as error:  # the caller itself is cancelled
             self._stop(error)
-            await self._finished.wait()
+            for job in self._jobs:
+                await self._ended(job)
+
+    async def _ended(self, job: Job[None]) -> None:
+        """Wait for a worker, also for one that was cancelled before it began and cannot count
+        itself, as at the end of an event loop."""
+        try:
+            await job
+        except BaseException:
+            if not job.done:  # the caller is cancelled once more
+                raise
 
     async def _worker(self, number: int) -> None:
         try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_MS = 253_402_300_799_999
+MAX_MS = 253_402_300_799_999
 _DAY_MS = 86_400_000
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
@@ -28,7 +28,7 @@ def parse(value: str | int) -> str:
         ValueError: for anything else, a text without a zone included.
     """
     if isinstance(value, int):
-        if not 0 <= value <= _MAX_MS:
+        if not 0 <= value <= MAX_MS:
             raise ValueError("milliseconds since 1970 must lie between 0 and the year 9999")
         return from_wall_us(value * 1000)
     moment = datetime.fromisoformat(value)

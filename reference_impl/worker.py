@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from reference_impl.answers import attribution_text
+from reference_impl.arguments import BadArgument
 from reference_impl.attribution import MODELS
-from reference_impl.attributor import Attributor
+from reference_impl.attributor import LEARNS, Attributor
+from reference_impl.batch import BatchAttributionProcessor
 from reference_impl.cache import CacheManager
+from reference_impl.channel_metrics import ChannelMetrics
 from reference_impl.config import StackConfig
-from reference_impl.events import MAX_NAME, Event, InvalidEvent, parse_event
+from reference_impl.events import MAX_NAME, Event, InvalidEvent, parse_events
 from reference_impl.keys import KV_MAX_KEY_BYTES, cache_key
 from reference_impl.messages import Context, Response
-from reference_impl.ports import D1Error, KVError, Latch, Message, QueueError, Runtime
+from reference_impl.ports import D1Error, DeadlineExceeded, KVError, Message, QueueError, Runtime
+from reference_impl.problem import problem, unavailable
 from reference_impl.queries import QueryOptimizer
+from reference_impl.refresh import Refresher
 
 ATTRIBUTION = "attribution"
 TRACKING = "tracking"
+ATTRIBUTION_BATCH = "attribution-batch"
+CHANNELS = "channels"
+INVALIDATION = "cache-invalidate"
+READINESS = "readyz"
+KV_PATIENCE_US = 1_000_000
+"""A KV that takes longer to answer a probe counts as failing (assumption)."""
+
 MAX_INVALIDATION_KEYS = 1000
+MAX_BATCH_CONVERSIONS = 400
+"""Of the 1,000 operations of KV that an invocation has, each takes two; see :mod:`batch`."""
 
 
 class Worker:
@@ -30,11 +43,16 @@ class Worker:
         self._runtime = runtime
         self._config = config
         self._queries = QueryOptimizer(runtime)
-        self._waiting: dict[str, Latch] = {}
-        self._running: dict[str, Latch] = {}
         self.cache = CacheManager(runtime, config, self._forget_queries)
         self._attributor = Attributor(
             self.cache, self._queries, config.direct, config.history_journeys
+        )
+        self._channels = ChannelMetrics(runtime, self.cache, self._queries)
+        self._batches = BatchAttributionProcessor(
+            runtime, self.cache, self._queries, direct=config.direct
+        )
+        self._refresher = Refresher(
+            runtime, config, self.cache, self._queries, self._attributor, self._channels
         )
         self.sends_failed = 0
 
@@ -56,28 +74,86 @@ class Worker:
         try:
             text = await self.cache.get(ctx, ATTRIBUTION, key, fetch)
         except D1Error as error:
-            return problem(503, str(error), ATTRIBUTION)
+            return unavailable(str(error), ATTRIBUTION)
         if text is None:
             return problem(404, "no journey is stored for this conversion", ATTRIBUTION)
         return Response(200, text, ATTRIBUTION)
 
+    async def attribution_batch(self, ctx: Context, body: Any) -> Response:
+        """``POST /api/attribution/batch``: the same for many conversions, and stored in D1.
+
+        ``body`` has ``conversion_ids`` and, unless it is to be ``last_click``, a ``model``. One
+        result for each ID in the same order; what failed has an ``error`` and fails no other.
+        """
+        ids, model = _asked(body)
+        if ids is None or not 1 <= len(ids) <= MAX_BATCH_CONVERSIONS:
+            expected = f"expected 'conversion_ids', a list of 1 to {MAX_BATCH_CONVERSIONS} texts"
+            return problem(400, f"{expected}, and a 'model'", ATTRIBUTION_BATCH)
+        try:
+            if model == LEARNS:
+                self._batches.learn(await self._attributor.effects(ctx))
+            results = await self._batches.process_batch(ctx, ids, model)
+        except BadArgument as error:
+            return problem(400, str(error), ATTRIBUTION_BATCH)
+        except D1Error as error:
+            return unavailable(str(error), ATTRIBUTION_BATCH)
+        if not all(result.from_cache for result in results):
+            self._channels.changed(ctx, [model])
+        told = {"model": model, "results": [result.to_json() for result in results]}
+        return Response(200, json.dumps(told, separators=(",", ":")), ATTRIBUTION_BATCH)
+
+    async def channels(self, ctx: Context, model: str, limit: int) -> Response:
+        """``GET /api/channels?model=&limit=``: the channels with most credit, largest first."""
+        try:
+            rows = await self._channels.top(ctx, model, limit)
+        except BadArgument as error:
+            return problem(400, str(error), CHANNELS)
+        except D1Error as error:
+            return unavailable(str(error), CHANNELS)
+        told = {"model": model, "channels": rows}
+        return Response(200, json.dumps(told, separators=(",", ":")), CHANNELS)
+
+    async def ready(self, ctx: Context) -> Response:
+        """``GET /readyz``: 200 if D1 answers with the schema of this program, else 503.
+
+        Without KV the stack answers from D1, so a failing KV is told and no reason to be taken
+        out of service.
+        """
+        try:
+            await self._queries.check_schema(ctx)
+        except D1Error as error:
+            return unavailable(f"D1: {error}", READINESS)
+        return Response(200, json.dumps({"ready": True, "kv": await self._kv(ctx)}), READINESS)
+
+    async def _kv(self, ctx: Context) -> str:
+        try:
+            await self._runtime.deadline(_read_any(ctx), KV_PATIENCE_US)
+        except (KVError, DeadlineExceeded) as error:
+            return f"failing: {error}"
+        return "ok"
+
     async def track(self, ctx: Context, body: Any) -> Response:
-        """``POST /track``: 202 once the event is committed in D1; what follows comes behind.
+        """``POST /track``: 202 once all its events are committed in D1; what follows comes behind.
 
         An event whose ``event_id`` is known is answered the same way and changes nothing.
         """
         try:
-            event = parse_event(body)
+            events = parse_events(body)
         except InvalidEvent as error:
             return problem(400, str(error), TRACKING)
         try:
-            inserted = await self._queries.insert_event(ctx, event)
+            inserted = await self._queries.insert_events(ctx, events)
         except D1Error as error:
-            return problem(503, str(error), TRACKING)
-        if inserted:
-            ctx.wait_until(self._announce(ctx, event))
-        answer = {"accepted": True, "event_id": event.identity(), "duplicate": not inserted}
-        return Response(202, json.dumps(answer), TRACKING)
+            return unavailable(str(error), TRACKING)
+        new = [event for event, is_new in zip(events, inserted, strict=True) if is_new]
+        if new:
+            ctx.wait_until(self._announce(ctx, new))
+        told = [
+            {"event_id": event.identity(), "duplicate": not is_new}
+            for event, is_new in zip(events, inserted, strict=True)
+        ]
+        answer = {"events": told} if isinstance(body, list) else told[0]
+        return Response(202, json.dumps({"accepted": True, **answer}), TRACKING)
 
     async def consume(self, ctx: Context, messages: Sequence[Message]) -> set[str]:
         """Handle one batch; the IDs of the messages to be delivered again.
@@ -90,7 +166,7 @@ class Worker:
             conversion_id = message.body.get("conversion_id")
             if conversion_id is not None:
                 touched.setdefault(conversion_id, []).append(message.id)
-        works = (self._refresh_or_fail(ctx, conversion_id) for conversion_id in touched)
+        works = (self._refresher.done(ctx, conversion_id) for conversion_id in touched)
         refreshed = await self._runtime.gather(works)
         return {
             message_id
@@ -101,7 +177,6 @@ class Worker:
 
     async def invalidate(self, ctx: Context, body: Any) -> Response:
         """``POST /api/performance/cache-invalidate``: by ``keys`` or by ``prefix``, not both."""
-        route = "cache-invalidate"
         prefix, keys = (body.get("prefix"), body.get("keys")) if isinstance(body, dict) else (0, 0)
         try:
             if _is_key(prefix) and keys is None:
@@ -111,93 +186,35 @@ class Worker:
             else:
                 expected = f"a 'prefix', or 1 to {MAX_INVALIDATION_KEYS} 'keys'"
                 detail = f"expected {expected}, each a text of 1 to {KV_MAX_KEY_BYTES} bytes"
-                return problem(400, detail, route)
+                return problem(400, detail, INVALIDATION)
         except KVError as error:
-            return problem(503, str(error), route)
+            return unavailable(str(error), INVALIDATION)
         status = 200 if not done["kv_failed"] else 502
-        return Response(status, json.dumps({"success": status == 200, "data": done}), route)
+        return Response(status, json.dumps({"success": status == 200, "data": done}), INVALIDATION)
 
     def _forget_queries(self) -> None:
         self._queries.invalidate_cache("*")
 
-    async def _announce(self, ctx: Context, event: Event) -> None:
-        """Queue what follows from a committed event. A failed send is counted; the row stands."""
-        try:
-            await ctx.queue.send(
-                {"event_id": event.identity(), "conversion_id": event.conversion_id}
-            )
-        except QueueError:
-            self.sends_failed += 1
-
-    async def _refresh_or_fail(self, ctx: Context, conversion_id: str) -> bool:
-        try:
-            await self._refresh_once(ctx, conversion_id)
-        except (D1Error, KVError):
-            return False
-        return True
-
-    async def _refresh_once(self, ctx: Context, conversion_id: str) -> None:
-        """Refresh a conversion, sharing one that has not yet read the journey.
-
-        Refreshes of one conversion run one after the other, so the last one's value stands. KV
-        takes one write a second for a key, so a second touch within it waits for the key's turn;
-        every further touch until then is covered by that same refresh.
-        """
-        if (waiting := self._waiting.get(conversion_id)) is not None:
-            await waiting.wait()
-            return
-        self._waiting[conversion_id] = latch = self._runtime.latch()
-        try:
-            await self._turn(conversion_id)
-            self._running[conversion_id] = self._waiting.pop(conversion_id)
-            await self._refresh(ctx, conversion_id)
-        except Exception as error:
-            latch.fail(error)
-            raise
-        except BaseException:
-            latch.fail(KVError("the refresh was cancelled"))
-            raise
-        else:
-            latch.set()
-        finally:
-            for stage in (self._waiting, self._running):
-                if stage.get(conversion_id) is latch:
-                    del stage[conversion_id]
-
-    async def _turn(self, conversion_id: str) -> None:
-        """Wait until no refresh of the conversion runs and its keys may be written again."""
-        if (running := self._running.get(conversion_id)) is not None:
-            with suppress(D1Error, KVError):  # told to those who asked for that one
-                await running.wait()
-        keys = (cache_key(ATTRIBUTION, conversion_id, m) for m in self._config.attribution_models)
-        await self._runtime.sleep_until(max(self.cache.l2.next_put_us(key) for key in keys))
-
-    async def _refresh(self, ctx: Context, conversion_id: str) -> None:
-        journey = await self._queries.get_conversion_journey(ctx, conversion_id)
-        credited = {
-            model: await self._attributor.credit(ctx, model, journey)
-            for model in self._config.attribution_models
-        }
-        shares = {model: each.shares for model, each in credited.items()}
-        await self._queries.store_attribution(ctx, conversion_id, journey, shares)
-        await self._runtime.gather(
-            self.cache.set(
-                ctx,
-                ATTRIBUTION,
-                cache_key(ATTRIBUTION, conversion_id, model),
-                attribution_text(conversion_id, model, journey, *each) if journey else None,
-            )
-            for model, each in credited.items()
-        )
+    async def _announce(self, ctx: Context, events: Sequence[Event]) -> None:
+        """Queue what follows from committed events. A failed send is counted; the rows stand."""
+        for event in events:
+            message = {"event_id": event.identity(), "conversion_id": event.conversion_id}
+            try:
+                await ctx.queue.send(message)
+            except QueueError:
+                self.sends_failed += 1
 
 
-def problem(
-    status: int, detail: str, route: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """An error as RFC 9457 problem details."""
-    extra = tuple((headers or {}).items())
-    body = json.dumps({"status": status, "detail": detail})
-    return Response(status, body, route, (("content-type", "application/problem+json"), *extra))
+async def _read_any(ctx: Context) -> None:
+    await ctx.kv.get(cache_key("lookupData", READINESS))
+
+
+def _asked(body: Any) -> tuple[list[Any] | None, Any]:
+    """The IDs and the model of a batch; no IDs if it is none."""
+    if not isinstance(body, dict) or body.keys() - {"conversion_ids", "model"}:
+        return None, None
+    ids = body.get("conversion_ids")
+    return ids if isinstance(ids, list) else None, body.get("model", "last_click")
 
 
 def _are_keys(keys: Any) -> TypeGuard[list[str]]:

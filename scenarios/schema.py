@@ -25,6 +25,7 @@ from scenarios.world import (
     CacheType,
     Client,
     Edge,
+    Ingest,
     Node,
     Part,
     Queue,
@@ -178,6 +179,7 @@ class Scenario(Part):
     kv: KV = Field(default=KV(), description="Workers KV")
     d1: D1 = Field(default=D1(), description="the database")
     queue: Queue = Field(default=Queue(), description="the queue")
+    ingest: Ingest = Field(default=Ingest(), description="how events are accepted")
     data: Data = Field(default=Data(), description="journeys and conversions")
     kpis: Kpis = Field(default=Kpis(), description="what is judged")
     target: Target = Field(

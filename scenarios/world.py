@@ -322,3 +322,15 @@ class Queue(Part):
     )
     max_retries: int = Field(default=3, ge=0, le=100, description="Queues documentation")
     max_concurrency: int = Field(default=250, ge=1, le=250, description="Queues documentation")
+
+
+class Ingest(Part):
+    """How events are taken in."""
+
+    rate_per_client_per_s: float = Field(
+        default=1000.0,
+        ge=0,
+        le=1_000_000,
+        description="events one client address may post a second, twice as many at once; 0 is no "
+        "limit (assumption). Real servers only: a modelled world has one client",
+    )

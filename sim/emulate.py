@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
-from reference_impl.adapters.embedded import process_rss_bytes
-from reference_impl.http import Call, Origin, read_json
+from reference_impl.adapters.embedded import new_instance, process_rss_bytes
+from reference_impl.http import Call, Origin
+from reference_impl.http_resource import read_json
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.worker import Worker
@@ -54,6 +55,8 @@ class EmulatedDeployment:
         self.profiler = LatencyProfiler(self._runtime.now_us)
         engine = self._prepared.clone_engine()
         self._world = World(self._runtime, scenario, seed, engine, _Observer(self.profiler))
+        isolates = sum(len(node.isolates) for node in self._world.nodes)
+        self._instance = new_instance(isolates, wall_us)
         self._nodes = {node.name: node for node in self._world.nodes}
         if scenario.measure.start == "steady":
             rates = Plan(scenario, seed, len(self._prepared.population.conversions)).rates_per_s()
@@ -85,6 +88,10 @@ class EmulatedDeployment:
             duration_us = self._runtime.now_us() - started_us
             self.profiler.request(route, status, duration_us, evidence)
         return response, evidence
+
+    def instance(self) -> Mapping[str, Any]:
+        """The present world with all isolates that answer requests, since its time 0."""
+        return self._instance
 
     def statistics(self) -> Mapping[str, Any]:
         """Memory of the fullest isolate as accounted, the process, and the world's own counts."""

@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 
 from reference_impl.adapters.embedded import EmbeddedDeployment
 from reference_impl.http import create_app
+from reference_impl.rate_limit import RateLimit
 from scenarios.journeys import load_population
 from scenarios.schema import Scenario
 from scenarios.stack import stack_config
@@ -40,6 +41,8 @@ def embedded(scenario: Scenario, token: str | None) -> MakeApp:
             batch_size=scenario.queue.batch_size,
             batch_timeout_us=round(scenario.queue.batch_timeout_s * 1_000_000),
         )
-        return create_app(deployment, token)
+        rate_per_s = scenario.ingest.rate_per_client_per_s
+        limit = RateLimit(deployment.now_us, rate_per_s) if rate_per_s else None
+        return create_app(deployment, token, tracking_limit=limit)
 
     return make_app

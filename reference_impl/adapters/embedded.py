@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import resource
+import secrets
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence, Response
 from reference_impl.ports import D1Database, KVNamespace, Message, Queue
 from reference_impl.profiler import UNANSWERED, LatencyProfiler
+from reference_impl.times import from_wall_us
 from reference_impl.worker import Worker
 
 
@@ -66,6 +68,7 @@ class EmbeddedDeployment:
             self._runtime, self._consume, batch_size=batch_size, batch_timeout_us=batch_timeout_us
         )
         self._worker = Worker(self._runtime, config)
+        self._instance = new_instance(1, self.wall_us())
         self.profiler = LatencyProfiler(self._runtime.now_us, log_line)
 
     async def invoke(self, call: Call, _origin: Origin) -> tuple[Response, Evidence]:
@@ -82,6 +85,10 @@ class EmbeddedDeployment:
             self.profiler.request(route, status, duration_us, evidence)
         return response, evidence
 
+    def instance(self) -> Mapping[str, Any]:
+        """This process, until it ends."""
+        return self._instance
+
     def statistics(self) -> Mapping[str, Any]:
         """Queue and process. What an isolate would hold on the platform is not known here."""
         return {
@@ -89,6 +96,10 @@ class EmbeddedDeployment:
             "process_rss_bytes": process_rss_bytes(),
             "queue": {"undelivered": self._queue.undelivered, "dead": self._queue.dead_count},
         }
+
+    def now_us(self) -> int:
+        """Monotonic time."""
+        return self._runtime.now_us()
 
     def wall_us(self) -> int:
         """The time of day."""
@@ -110,6 +121,11 @@ class EmbeddedDeployment:
             if message.id not in failed:
                 self.profiler.stored(now_us - message.accepted_us)
         return failed
+
+
+def new_instance(isolates: int, wall_us: int) -> Mapping[str, Any]:
+    """A name that no other process or earlier start has, for who collects from several."""
+    return {"id": secrets.token_hex(4), "isolates": isolates, "since": from_wall_us(wall_us)}
 
 
 def log_line(line: Mapping[str, Any]) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 from starlette.routing import Route
 
 from reference_impl.adapters.embedded import EmbeddedDeployment
-from reference_impl.adapters.sqlite import SqliteEngine
+from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.config import StackConfig
 from reference_impl.http import create_app
+from reference_impl.profiler import LatencyProfiler
 
 T = TypeVar("T")
 TOKEN = "s3cret"
@@ -38,23 +39,53 @@ def empty_database() -> bytes:
     return engine.snapshot()
 
 
-def visit(
-    work: Callable[[httpx.AsyncClient], Awaitable[T]],
+class Site(NamedTuple):
+    """A deployment with a client of its server, and the database behind it."""
+
+    client: httpx.AsyncClient
+    deployment: EmbeddedDeployment
+    engine: SqliteEngine
+
+    def execute(self, sql: str) -> None:
+        """Change the database behind the stack's back."""
+        self.engine.execute([Command(sql, ())])
+
+
+def visit_site(
+    work: Callable[[Site], Awaitable[T]],
+    wrap_kv: Callable[[Any], Any] = lambda kv: kv,
+    *,
     token: str | None = TOKEN,
     extra: list[Route] | None = None,
+    quiet: bool = False,
 ) -> T:
-    """The result of ``work`` with a client of a server of its own; its queue sends at once."""
+    """The result of ``work`` on a site of its own, whose queue sends at once.
+
+    With ``quiet`` the profiler's lines are not printed.
+    """
 
     async def main() -> T:
         engine = SqliteEngine.from_snapshot(empty_database())
         deployment = EmbeddedDeployment(
             engine, StackConfig(), batch_size=1, batch_timeout_us=5_000_000
         )
+        wrap_kv(deployment._kv)
+        if quiet:
+            deployment.profiler = LatencyProfiler(deployment.now_us)
         transport = httpx.ASGITransport(create_app(deployment, token, extra))
         async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
-            return await work(client)
+            return await work(Site(client, deployment, engine))
 
     return asyncio.run(main())
+
+
+def visit(
+    work: Callable[[httpx.AsyncClient], Awaitable[T]],
+    token: str | None = TOKEN,
+    extra: list[Route] | None = None,
+) -> T:
+    """The same for ``work`` that needs the client alone."""
+    return visit_site(lambda site: work(site.client), token=token, extra=extra)
 
 
 def is_problem(answer: httpx.Response, status: int) -> bool:

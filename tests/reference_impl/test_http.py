@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from reference_impl.evidence_headers import decode
-from reference_impl.http import MAX_BODY_BYTES
+from reference_impl.http_resource import MAX_BODY_BYTES
 from reference_impl.messages import Evidence, Layer
 from tests.reference_impl.site import (
     AUTH,
@@ -254,7 +254,7 @@ def test_a_body_over_64_kib_is_413() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"null", b'{"user_id":1}', b'{"user_id":"\\ud800"}', b'{"position":1e999}']
+    "body", [b"[{}]", b"null", b'{"user_id":1}', b'{"user_id":"\\ud800"}', b'{"position":1e999}']
 )
 def test_d09_an_odd_event_is_400(body: bytes) -> None:
     """JSON but no event: the fields are named."""

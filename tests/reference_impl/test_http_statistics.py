@@ -58,15 +58,19 @@ def test_e01_e22_the_five_endpoints_tell_of_the_same_traffic() -> None:
     assert readings["cache-stats"]["cache"]["all"]["hit_ratio"] >= 0.75
     latency = readings["latency-summary"]["latency"]
     assert latency == readings["stats"]["performance"]
-    assert {name: row["count"] for name, row in latency.items() if name.startswith("request")} == {
-        "request.attribution": 4,
-        "request.tracking": 1,
-    }
-    assert readings["query-stats"]["queries"]["d1.request"] == latency["d1.request"]
-    assert latency["queue.handling"]["count"] == latency["queue.accepted_to_stored"]["count"] == 1
+    counts = {name: row["count"] for name, row in latency["requests"].items()}
+    assert counts == {"attribution": 4, "tracking": 1}
+    assert latency["cache"] == readings["cache-stats"]["cache"]
+    assert readings["query-stats"]["queries"]["d1.request"] == latency["d1"]["request"]
+    assert latency["queries"]["insert_event"]["count"] == 1
+    queue = latency["queue"]
+    assert queue["handling"]["count"] == queue["accepted_to_stored"]["count"] == 1
+    instances = [reading["instance"] for reading in readings.values()]
+    assert instances == [instances[0]] * len(READINGS)
     assert readings["stats"]["queue"] == {"undelivered": 0, "dead": 0}
     assert readings["stats"]["process_rss_bytes"] > 0
-    assert readings["stats"]["cumulative"].keys() == latency.keys()
+    flat = {f"{group}.{name}" for group in ("d1", "queue") for name in latency[group]}
+    assert flat < readings["stats"]["cumulative"].keys()
 
 
 # --------------------------------------------------------------------------- origin
@@ -82,6 +86,9 @@ class Noting:
     async def invoke(self, _call: Call, origin: Origin) -> tuple[Response, Evidence]:
         self.origins.append(origin)
         return Response(200, "{}"), Evidence()
+
+    def instance(self) -> Mapping[str, Any]:
+        return {}
 
     def statistics(self) -> Mapping[str, Any]:
         return {}

@@ -33,7 +33,8 @@ async def insert(edge: Edge, queries: QueryOptimizer, **fields: Any) -> bool:
         "conversion_id": "c1",
         **fields,
     }
-    return await queries.insert_event(edge.context(), parse_event(body))
+    (inserted,) = await queries.insert_events(edge.context(), [parse_event(body)])
+    return inserted
 
 
 async def sources(edge: Edge, queries: QueryOptimizer, conversion_id: str = "c1") -> list[Any]:

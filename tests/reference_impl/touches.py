@@ -21,7 +21,8 @@ async def touch(edge: Edge, queries: QueryOptimizer, source: str | None, **field
         "conversion_id": "c1",
         **fields,
     }
-    return await queries.insert_event(edge.context(), parse_event(body))
+    (inserted,) = await queries.insert_events(edge.context(), [parse_event(body)])
+    return inserted
 
 
 async def walk(
