@@ -46,9 +46,10 @@ class Site(NamedTuple):
     deployment: EmbeddedDeployment
     engine: SqliteEngine
 
-    def execute(self, sql: str) -> None:
-        """Change the database behind the stack's back."""
-        self.engine.execute([Command(sql, ())])
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Read or change the database behind the stack's back."""
+        (execution,) = self.engine.execute([Command(sql, ())])
+        return execution.rows
 
 
 def visit_site(

@@ -128,6 +128,21 @@ def test_shutdown_waits_for_clean_ups() -> None:
     assert sorted(ended) == ["a", "child"]
 
 
+def test_shutdown_ends_a_gather_whose_works_have_not_begun() -> None:
+    """Works that are cancelled before their first step count as stopped, too."""
+
+    async def never(runtime: AsyncioRuntime) -> None:
+        await runtime.sleep(10**12)
+
+    async def main() -> int:
+        runtime = AsyncioRuntime()
+        runtime.spawn(runtime.gather([never(runtime), never(runtime)]))
+        await asyncio.sleep(0)
+        return await runtime.shutdown()
+
+    assert run(main()) == 3
+
+
 # --------------------------------------------------------------------------- CPU time
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +16,7 @@ from reference_impl.ports import D1Error, KVError, Message
 from reference_impl.worker import Worker
 from sim.bridge import Cancelled
 from tests.reference_impl.fakes import SECOND_US, Edge
+from tests.reference_impl.touches import touch_message as touch
 
 MODELS = ("last_click", "linear")
 CONFIG = StackConfig(attribution_models=MODELS)
@@ -25,21 +25,6 @@ CONFIG = StackConfig(attribution_models=MODELS)
 @pytest.fixture
 def worker(edge: Edge) -> Worker:
     return Worker(edge.runtime, CONFIG)
-
-
-async def touch(edge: Edge, worker: Worker, number: int, conversion_id: str = "c1") -> Message:
-    """One touch committed in D1, and the message that follows from it."""
-    body: dict[str, Any] = {
-        "user_id": "u1",
-        "event_id": f"e{number}",
-        "event_name": "touch",
-        "utm_source": f"s{number}",
-        "event_timestamp": number,
-        "conversion_id": conversion_id,
-    }
-    assert (await worker.track(edge.context(), body)).status == 202
-    follows = {"event_id": f"e{number}", "conversion_id": conversion_id}
-    return Message(f"m{number}", follows, edge.runtime.now_us())
 
 
 def touches_in(text: str | None) -> int:

@@ -1,11 +1,13 @@
-"""Touches in the database, by the stack's own statement."""
+"""Touches in the database, by the stack's own statement, or as a client posts them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from reference_impl.events import parse_event
+from reference_impl.ports import Message
 from reference_impl.queries import QueryOptimizer
+from reference_impl.worker import Worker
 from tests.reference_impl.fakes import Edge
 
 NOON = "2026-01-31T12:00:00.000Z"
@@ -39,3 +41,20 @@ async def walk(
             event_timestamp=second * 1000,
             conversion_id=conversion_id,
         )
+
+
+async def touch_message(
+    edge: Edge, worker: Worker, number: int, conversion_id: str = "c1"
+) -> Message:
+    """One touch committed in D1, and the message that follows from it."""
+    body: dict[str, Any] = {
+        "user_id": "u1",
+        "event_id": f"e{number}",
+        "event_name": "touch",
+        "utm_source": f"s{number}",
+        "event_timestamp": number,
+        "conversion_id": conversion_id,
+    }
+    assert (await worker.track(edge.context(), body)).status == 202
+    follows = {"event_id": f"e{number}", "conversion_id": conversion_id}
+    return Message(f"m{number}", follows, edge.runtime.now_us())
