@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from reference_impl import queries
 from reference_impl.adapters.sqlite import Command, SqliteEngine
+from reference_impl.bulk import inserts
+from reference_impl.schema import JOURNEY_COLUMNS
 from scenarios.loader import load
 from sim.prepare import prepare
 
@@ -54,7 +56,8 @@ def _events() -> Iterator[list[Command]]:
     for i in range(CALLS):
         labels = ("touch", "edgekpi-email", "edgekpi", "edgekpi-1", None, None)
         values = (f"visitor-{i * 7919}", f"price-{i}", *labels, NOW, None, None, NOW)
-        yield [Command(queries._INSERT_EVENT, values)]
+        ((sql, bound),) = inserts("user_journeys", JOURNEY_COLUMNS, [values], queries.NEW_EVENTS)
+        yield [Command(sql, bound)]
 
 
 def _credits(ids: list[str]) -> Iterator[list[Command]]:

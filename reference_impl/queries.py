@@ -31,6 +31,9 @@ from reference_impl.times import from_wall_us
 MAX_CONVERSIONS = 90
 """Conversions one statement may name: under 100 bound values with its others."""
 
+NEW_EVENTS = " RETURNING event_id"
+"""At the end of an insertion: the events that were not there."""
+
 _JOURNEY = (
     "SELECT utm_source, event_timestamp FROM user_journeys WHERE conversion_id = ? "
     "ORDER BY event_timestamp, position, id"
@@ -169,7 +172,7 @@ class QueryOptimizer:
         """
         created_at = self._now()
         rows = [event.row(created_at) for event in events]
-        commands = inserts("user_journeys", JOURNEY_COLUMNS, rows, " RETURNING event_id")
+        commands = inserts("user_journeys", JOURNEY_COLUMNS, rows, NEW_EVENTS)
         try:
             results = await self._d1.run(ctx, "insert_event", commands)
         finally:

@@ -197,12 +197,13 @@ class Worker:
 
     async def _announce(self, ctx: Context, events: Sequence[Event]) -> None:
         """Queue what follows from committed events. A failed send is counted; the rows stand."""
-        for event in events:
-            message = {"event_id": event.identity(), "conversion_id": event.conversion_id}
-            try:
-                await ctx.queue.send(message)
-            except QueueError:
-                self.sends_failed += 1
+        messages = [
+            {"event_id": event.identity(), "conversion_id": event.conversion_id} for event in events
+        ]
+        try:
+            await ctx.queue.send_batch(messages)
+        except QueueError:
+            self.sends_failed += len(events)
 
 
 async def _read_any(ctx: Context) -> None:

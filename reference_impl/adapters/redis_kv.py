@@ -28,6 +28,9 @@ T = TypeVar("T")
 SLACK_S = 60
 """Redis drops an entry so long after its end: what has ended is decided by this clock alone."""
 
+AT_ONCE = 100_000
+"""Operations under way at once in this process; the client itself would stop at 100 and fail."""
+
 SWEEP_EVERY = 64
 SWEEP_MOST = 128
 """Once in so many writes, so many ended keys at most leave the sorted sets."""
@@ -59,7 +62,8 @@ def _reason(error: Exception) -> str:
 
 def embedded_kv(**options: Any) -> RedisKV:
     """A namespace of its own on fakeredis, in this process; ``options`` are those of RedisKV."""
-    return RedisKV(fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer()), **options)
+    redis = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), max_connections=AT_ONCE)
+    return RedisKV(redis, **options)
 
 
 class RedisKV(KVReads):

@@ -196,3 +196,22 @@ def test_a_cancelled_refresh_does_not_block_the_next(
         return [await shared, await worker.consume(edge.context(), messages[2:])]
 
     assert edge.run(work()) == [{"m2"}, set()]
+
+
+def test_c31_models_that_are_not_kept_up_to_date_are_asked_again(
+    edge: Edge, worker: Worker
+) -> None:
+    """An answer by another model, cached before the touch, has the touch after it."""
+
+    async def work() -> list[int]:
+        await touch(edge, worker, 0)
+        lengths = []
+        for number in (1, 2):
+            answer = await worker.attribution(edge.context(), "c1", "u_shape")
+            lengths.append(len(json.loads(answer.body)["attribution"]))
+            await edge.sleep_s(2)
+            await worker.consume(edge.context(), [await touch(edge, worker, number)])
+            await edge.sleep_s(2)
+        return lengths
+
+    assert edge.run(work()) == [1, 2]
