@@ -78,6 +78,7 @@ def test_e01_every_layer_has_counts_without_any_wiring() -> None:
         "cpu": 3,
         "d1.consumer": 2,
         "d1.request": 2,
+        "kv.delete": 7,  # answers by four other models, and the sums of three
         "kv.get": 1,  # the consumer's own isolate has c1 in L1
         "kv.put": 4,  # three models by the consumer, and "not there" behind the answer
         "query.get_conversion_journey": 2,
