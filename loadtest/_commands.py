@@ -52,10 +52,9 @@ def load_into(out: Path, options: argparse.Namespace) -> Run | int:
         arguments.append("--edgekpi-quiet")
     for name in getattr(options, "i_own_this_host", []):
         arguments += ["--i-own-this-host", name]
-    if getattr(options, "raw", None):
-        arguments += ["--raw", options.raw]
-    if getattr(options, "processes", 1) > 1:
-        arguments += ["--processes", str(options.processes)]
+    for option in ("raw", "processes", "closed", "think_time"):
+        if (value := getattr(options, option, None)) is not None:
+            arguments += [f"--{option.replace('_', '-')}", str(value)]
     host = getattr(options, "host", None)
     started_ns = time.time_ns()
     if host:
@@ -115,6 +114,10 @@ def _add_load(parser: Parser) -> None:
         "--i-own-this-host", metavar="HOST", action="append", default=[], help=again
     )
     many = "generators to spread the plan over, about one for each 1,000 requests a second"
-    parser.add_argument("--processes", type=whole(1), default=1, metavar="N", help=many)
+    parser.add_argument("--processes", type=whole(1), metavar="N", help=many)
+    users = "so many users who wait for each answer, instead of open arrivals: see the docs"
+    parser.add_argument("--closed", type=whole(1), metavar="USERS", help=users)
+    think = "seconds between an answer and the same user's next request"
+    parser.add_argument("--think-time", type=float, metavar="S", help=think)
     raw = "write every request, warm-up included, as CSV"
     parser.add_argument("--raw", metavar="FILE", help=raw)

@@ -7,10 +7,10 @@ from typing import Protocol
 import gevent
 
 from loadtest._dispatch import Clock
-from loadtest._generator import Generator, OnRequest, Part
+from loadtest._generator import Generator, OnRequest
 from loadtest._rows import Rows
 from loadtest._tally import Tally
-from loadtest._workload import Workload
+from loadtest._workload import Part, Workload
 from reports.record import Unit
 
 

@@ -10,6 +10,7 @@ import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from loadtest._closed import CAUTION, add_estimates
 from loadtest._rows import Rows
 from loadtest._validity import Seen, busiest, invalidities
 from reports.html import write_report
@@ -50,9 +51,12 @@ def finish(run: Run) -> Result:
 
 def record_of(run: Run, rows: Rows) -> RunRecord:
     """What ``run`` has seen, and why it is not valid if it is not."""
-    setup = run.setup
+    setup, units = run.setup, run.units()
+    if setup.closed is not None:
+        add_estimates(units, setup.closed.think_us)
+        run.notes.append(CAUTION)
     record = new_record(
-        setup.scenario, setup.kind, setup.seed, run.plan.window, run.units(), setup.required
+        setup.scenario, setup.kind, setup.seed, run.plan.window, units, setup.required
     )
     seen = Seen(run.crew.tallies(), rows, record, setup.target.url)
     record.provenance = _provenance(run, seen)
@@ -69,7 +73,7 @@ def _provenance(run: Run, seen: Seen) -> dict[str, str | int | float]:
         "host": run.setup.target.url,
         "started": started.isoformat(timespec="seconds"),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-        "load_model": "open",
+        "load_model": str(run.setup.closed or "open"),
         "generators": len(seen.tallies),
         "requests_planned": total.planned,
         "requests_offered": total.offered,

@@ -6,16 +6,16 @@ import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import gevent
 
 from loadtest._client import Answer, Clients, Failed, GeneratorFailed
+from loadtest._closed import Users, supply
 from loadtest._dispatch import Arrival, Clock, Dispatcher, arrivals
 from loadtest._messages import Message, Messages
 from loadtest._rows import Row, Rows
 from loadtest._tally import Tally
-from loadtest._workload import Workload
+from loadtest._workload import Part, Workload
 from reference_impl.evidence_headers import decode
 from reference_impl.hdr import Histogram
 from reference_impl.messages import Evidence, Layer, Lookup
@@ -36,14 +36,6 @@ OnRequest = Callable[[Message, int, Answer | None, str | None], None]
 """Told of each request that has ended: what, latency from the intended start, answer, failure."""
 
 
-class Part(NamedTuple):
-    """Which part of which run: every ``of``-th request from number ``number`` on."""
-
-    run_id: str
-    number: int
-    of: int
-
-
 class Generator:
     """Sends one part of the plan, from ``clock``'s zero on.
 
@@ -59,7 +51,12 @@ class Generator:
         self.recorder = Recorder(
             self._plan.window, blocks=BLOCKS, cache_types=setup.scenario.kpis.cache_types
         )
-        self.dispatcher = Dispatcher(clock)
+        self.dispatcher: Dispatcher | Users = Dispatcher(clock)
+        self._schedule = arrivals(self._plan, part.number, part.of)
+        if closed := setup.closed:
+            users = closed.users // part.of + (part.number < closed.users % part.of)
+            self.dispatcher = Users(clock, users, closed.think_us, self._plan.horizon_us)
+            self._schedule = supply(workload, part)
         self._counted = Tally()
         self._on_request = on_request
         self._lookup_type = setup.scenario.kpis.cache_types[0]
@@ -74,9 +71,7 @@ class Generator:
         logging = gevent.spawn(self._log.write_regularly)
         cpu_s, wall_s = time.process_time(), time.monotonic()
         try:
-            self.dispatcher.play(
-                arrivals(self._plan, self.part.number, self.part.of), self._prepare, self._send
-            )
+            self.dispatcher.play(self._schedule, self._prepare, self._send)
             self.clock.sleep_until(self._plan.horizon_us)
         finally:
             self._counted.cpu_us = round((time.process_time() - cpu_s) * 1e6)
@@ -135,7 +130,7 @@ class Generator:
         if failure is None and route == "attribution" and not evidence.lookups:
             evidence.lookups.append(Lookup(self._lookup_type, Layer.UNKNOWN))
         self.recorder.request(route, intended_us, actual_us, end_us, failure, evidence)
-        if self._plan.window.start_us <= intended_us:
+        if self._plan.window.start_us <= intended_us < self._plan.window.end_us:
             counted.lag.record(actual_us - intended_us)
             if failure is None:
                 counted.succeeded += 1

@@ -25,6 +25,17 @@ READS_ONLY = (NO_EVENTS, "kpis.required=[cache_hit_ratio, attribution_latency_p9
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed load: users who wait for an answer, think, and only then ask again."""
+
+    users: int
+    think_us: int
+
+    def __str__(self) -> str:
+        return f"closed: {self.users} users, {self.think_us / 1e6:g} s think time"
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """All that one run needs, checked: what is asked, of whom, and where the answer goes.
 
@@ -46,6 +57,7 @@ class Setup:
     token: str | None = field(repr=False)
     out: Path
     raw: Path | None
+    closed: Closed | None
     quiet: bool
     required: list[str]
     notes: list[str]
@@ -86,6 +98,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "scenario says target.writes: allowed; once for each host",
     )
     add("--raw", metavar="FILE", help="write every request, warm-up included, as CSV")
+    add(
+        "--closed",
+        metavar="USERS",
+        type=int,
+        help="so many users who wait for each answer, instead of open arrivals at the plan's times",
+    )
+    add("--think-time", metavar="S", type=float, help="seconds between an answer and the next ask")
     add("--edgekpi-quiet", action="store_true", help="print nothing but errors")
     _check_after_parsing(parser)
 
@@ -160,10 +179,20 @@ def prepare(options: Namespace, host: str | None) -> Setup:
         token=os.environ.get("EDGEKPI_TOKEN") or None,
         out=Path(options.edgekpi_out or Path("reports/out") / f"{scenario.name}-load"),
         raw=Path(options.raw) if options.raw else None,
+        closed=_closed(options),
         quiet=options.edgekpi_quiet,
         required=required_kpis,
         notes=notes,
     )
+
+
+def _closed(options: Namespace) -> Closed | None:
+    if options.closed is None and options.think_time is None:
+        return None
+    think_s = 0.0 if options.think_time is None else options.think_time
+    if options.closed is None or options.closed < 1 or not 0 <= think_s < 86_400:
+        raise Refused("--closed USERS wants 1 user or more, and --think-time a number of seconds")
+    return Closed(options.closed, round(think_s * 1e6))
 
 
 def _scenario(options: Namespace, restrained: Sequence[str] = ()) -> Scenario:

@@ -10,13 +10,13 @@ import gevent
 from gevent.event import Event
 
 from loadtest._dispatch import Clock
-from loadtest._generator import BLOCKS, Generator, OnRequest, Part
+from loadtest._generator import BLOCKS, Generator, OnRequest
 from loadtest._guard import Refused
 from loadtest._options import prepare
 from loadtest._protocol import GO, PING, PONG, PREPARED, REPORT, STOP
 from loadtest._rows import Rows
 from loadtest._tally import Tally
-from loadtest._workload import Workload, workload_of
+from loadtest._workload import Part, Workload, workload_of
 from reports.cli import NOT_VALID
 
 REPORT_EVERY_S = 2.0

@@ -16,6 +16,14 @@ SAME_EVERYWHERE = ("edgekpi", "numpy")
 """Packages whose versions must agree between all generators of one run."""
 
 
+class Part(NamedTuple):
+    """Which part of which run: every ``of``-th request from number ``number`` on."""
+
+    run_id: str
+    number: int
+    of: int
+
+
 class Workload(NamedTuple):
     """One run's question, the same in each process that helps to ask it."""
 

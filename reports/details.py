@@ -13,6 +13,8 @@ from reports.record import RunRecord
 TIMINGS = (
     ("Tracking, from the actual start", "latency.tracking.actual"),
     ("Attribution, from the actual start", "latency.attribution.actual"),
+    ("Tracking, corrected (estimate)", "latency.tracking.corrected"),
+    ("Attribution, corrected (estimate)", "latency.attribution.corrected"),
     ("D1 query, SQL only", "d1.request.sql"),
     ("D1 query, wait for the single thread", "d1.request.wait"),
     ("D1 query, round trip", "d1.request.round_trip"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -57,3 +58,8 @@ def record_in(folder: Path) -> RunRecord:
 
 def last_line(text: str) -> str:
     return text.rstrip().splitlines()[-1]
+
+
+def lost(record: RunRecord) -> list[str]:
+    """Why a run is not valid, but for reasons that a busy machine can have."""
+    return [reason for reason in record.invalid if not re.search("late|of a core", reason)]

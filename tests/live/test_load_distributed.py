@@ -12,14 +12,9 @@ import pytest
 
 from reports import hlog
 from reports.record import ROUTES, RunRecord
-from tests.live.load_runs import Server, last_line, launch, play, record_in, seen_by
+from tests.live.load_runs import Server, last_line, launch, lost, play, record_in, seen_by
 
 pytestmark = pytest.mark.live
-
-
-def lost(record: RunRecord) -> list[str]:
-    """Why a run is not valid, but for reasons that a busy machine can have."""
-    return [reason for reason in record.invalid if not re.search("late|of a core", reason)]
 
 
 def counted(record: RunRecord) -> int:

@@ -2,8 +2,8 @@
 
 ``python fake_server.py [MODE]`` prints its port and serves 127.0.0.1 until it is killed. MODE is
 ``ok``, ``errors`` (every answer is a 500), ``die`` (exits in the middle of its 200th request),
-``freeze`` (stands still once for 0.5 s), ``stall`` (takes requests and never answers) or ``slow``
-(every answer takes 2 s).
+``freeze`` (stands still once, or as ``freeze:REQUEST:SECONDS`` says),
+``stall`` (takes requests and never answers) or ``slow`` (every answer takes 2 s).
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Fake:
     """Counts what it gets; ``GET /seen`` tells."""
 
     def __init__(self, mode: str) -> None:
-        self.mode = mode
+        self.mode, _, rest = mode.partition(":")
+        request, _, seconds = (rest or "300:0.5").partition(":")
+        self.freeze_at, self.freeze_s = int(request), float(seconds)
         self.requests = 0
         self.connections = 0
         self.events: list[Any] = []
@@ -69,8 +71,8 @@ class Fake:
         self.requests += 1
         if self.mode == "die" and self.requests == 200:
             os._exit(9)
-        if self.mode == "freeze" and self.requests == 300:
-            time.sleep(0.5)
+        if self.mode == "freeze" and self.requests == self.freeze_at:
+            time.sleep(self.freeze_s)
         if self.mode == "slow":
             await asyncio.sleep(2)
         if self.mode == "stall":
@@ -98,7 +100,7 @@ def _response(status: int, body: bytes) -> bytes:
 
 
 async def main(mode: str) -> None:
-    server = await asyncio.start_server(Fake(mode).serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(Fake(mode).serve, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -18,6 +18,8 @@ def setup(host: str | None = HERE, **options: Any) -> Setup:
         "edgekpi_seed": None,
         "edgekpi_out": None,
         "raw": None,
+        "closed": None,
+        "think_time": None,
         "i_own_this_host": [],
         "edgekpi_quiet": False,
         "window_s": None,
