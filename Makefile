@@ -41,6 +41,7 @@ bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
 	$(BIN)/python -m benchmarks.attribution
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.loadtest
 
 clean: ## remove what make setup and runs have made
 	rm -rf $(VENV) reports/out .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -60,17 +60,16 @@ class Users:
         prepare: Callable[[Arrival], Job],
         send: Callable[[Arrival, Job], None],
     ) -> None:
-        """Let the users ask until the horizon; their first requests are spread over a think time.
+        """Have the users begin; their first requests are spread over a think time.
 
         An arrival's intended start becomes the instant at which its user had finished thinking.
         """
         for user in range(self._users):
             first_us = self._think_us * user // self._users
             self._group.spawn(self._ask, first_us, schedule, prepare, send)
-        self._clock.sleep_until(self._horizon_us)
 
     def drain(self) -> None:
-        """Wait for the requests in flight."""
+        """Wait for the users, who ask until the horizon, and for their last answers."""
         self._group.join()
 
     def abandon(self) -> None:

@@ -17,6 +17,7 @@ import uuid
 from typing import Any
 
 import gevent
+import locust.log
 import locust.stats
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -82,7 +83,7 @@ class LoadTest:
             sys.exit(NOT_VALID)
 
     def _be_worker(self, environment: Any) -> None:
-        self._worker = worker = Worker(environment, _teller(environment))
+        self._worker = worker = Worker(environment, _teller(environment), _crashed)
         environment.events.test_start.add_listener(worker.on_test_start)
         environment.events.test_stopping.add_listener(worker.stop_and_wait)
         environment.events.quitting.add_listener(self._on_worker_quitting)
@@ -130,6 +131,7 @@ class LoadTest:
     def insist(self) -> None:
         """Leave with our code, whatever else has ended the process."""
         if self.code is not None:
+            self._announce()
             logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
@@ -150,9 +152,10 @@ class LoadTest:
         if environment.host != self._setup.given_host:  # the web UI has a field for it
             self._setup = prepare(environment.parsed_options, environment.host)
         self.code = NOT_VALID
+        locust.log.unhandled_greenlet_exception = False  # of an earlier run
         workload, run_id = workload_of(self._setup), uuid.uuid4().hex[:12]
         self._crew = _crew_of(environment, workload, run_id)
-        self._run = self._unsaid = run = Run(workload, run_id, self._crew)
+        self._run = self._unsaid = run = Run(workload, run_id, self._crew, _crashed)
         self._progress = None if self._setup.quiet else follow(run)
         run.start(lambda: self._ended(run, environment))
 
@@ -210,6 +213,11 @@ def _three_digits(response_time: float) -> int:
     """A time in ms to three significant digits."""
     rounded = round(response_time)
     return round(rounded, 3 - len(str(rounded)))
+
+
+def _crashed() -> bool:
+    """Whether a listener or a greenlet has raised: Locust goes on as if nothing had happened."""
+    return bool(locust.log.unhandled_greenlet_exception)
 
 
 def _crew_of(environment: Any, workload: Workload, run_id: str) -> Crew:

@@ -26,6 +26,12 @@ HEAD_START_US = 500_000
 logger = logging.getLogger(__name__)
 
 
+CRASHED = (
+    "a listener or greenlet that is not ours failed during the run: see its traceback, and mend it "
+    "or leave it out"
+)
+
+
 class Stopped(Exception):
     """Somebody ended the run before its plan; the message says who."""
 
@@ -34,14 +40,18 @@ class Run:
     """A run in a greenlet of its own.
 
     ``result`` stays ``None`` until the record is written; whoever finds it so has none.
+    ``crashed`` tells whether something else in this process has failed.
     """
 
-    def __init__(self, workload: Workload, run_id: str, crew: Crew) -> None:
+    def __init__(
+        self, workload: Workload, run_id: str, crew: Crew, crashed: Callable[[], bool]
+    ) -> None:
         setup = workload.setup
         self.setup = setup
         self.plan = workload.plan
         self.id = run_id
         self.crew = crew
+        self._crashed = crashed
         self.invalid: list[str] = []
         self.notes = list(setup.notes)
         self.server_facts: dict[str, int] = {}
@@ -100,6 +110,8 @@ class Run:
             self.invalid.append(f"the load test itself failed: {error!r}")
             self.crew.abandon()
         self.invalid += self.crew.problems
+        if self._crashed():
+            self.invalid.append(CRASHED)
 
     def _play(self) -> None:
         for log in self.setup.out.glob(LOG_PATTERN):

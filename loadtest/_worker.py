@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -15,6 +16,7 @@ from loadtest._guard import Refused
 from loadtest._options import prepare
 from loadtest._protocol import GO, PING, PONG, PREPARED, REPORT, STOP
 from loadtest._rows import Rows
+from loadtest._run import CRASHED
 from loadtest._tally import Tally
 from loadtest._workload import Part, Workload, workload_of
 from reports.cli import NOT_VALID
@@ -34,11 +36,14 @@ class Worker:
     ``code`` is the exit code of its process: 22 once a part has begun until all of it is told.
     """
 
-    def __init__(self, environment: Any, on_request: OnRequest) -> None:
+    def __init__(
+        self, environment: Any, on_request: OnRequest, crashed: Callable[[], bool]
+    ) -> None:
         self.code = 0
         self._environment = environment
         self._runner = environment.runner
         self._on_request = on_request
+        self._crashed = crashed
         self._workload: Workload | None = None
         self._stoppable: gevent.Greenlet[..., None] | None = None
         self._done = Event()
@@ -95,6 +100,7 @@ class Worker:
             problem = repr(error)
         self._stoppable = None
         try:
+            problem = problem or (CRASHED if self._crashed() else "")
             problem = reporter.send_last(problem)
             self.code = NOT_VALID if problem else 0
         except Exception:

@@ -136,6 +136,8 @@ def test_help_lists_what_works(run: Run) -> None:
                 "--i-own-this-host",
                 "--processes",
                 "--raw",
+                "--closed",
+                "--think-time",
                 "--out",
                 "--json",
                 "--quiet",

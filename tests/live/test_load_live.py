@@ -89,12 +89,13 @@ def test_a_server_that_never_answers_is_no_result(tmp_path: Path, server: Server
     assert record.count("failure.timeout") == record.count("errors.total") > 300
 
 
-def test_a_freeze_is_felt_by_everybody_who_came_meanwhile(tmp_path: Path, server: Server) -> None:
-    """Half a second of standstill in two: every fourth request waited, and the P95 shows it."""
-    play(tmp_path, server("freeze"))
-    latency, failed = record_in(tmp_path).pooled("latency.attribution.intended")
-    assert failed == 0
-    assert (latency.percentile(0.95) or 0) > 200_000
+def test_no_request_is_no_result(tmp_path: Path, server: Server) -> None:
+    """A plan so thin that nothing was due: 22, and a record that says what to change."""
+    rates = ("workload.attribution.rate_per_s=0.001", "workload.tracking.rate_per_s=0.001")
+    code, out, _ = play(tmp_path, server("ok"), "--set", rates[0], "--set", rates[1])
+    assert code == 22
+    assert last_line(out).startswith("22 not valid")
+    assert "the plan has no request" in record_in(tmp_path).invalid[0]
 
 
 @pytest.mark.parametrize(("number", "reason"), [(signal.SIGINT, "interrupted"), (15, "ended")])
@@ -127,6 +128,11 @@ TURN_GREEN = """
 def turn_green(environment, **kwargs):
     environment.process_exit_code = 0
 
+@events.quit.add_listener
+def leave(**kwargs):
+    sys.exit(0)
+"""
+LISTENER = """
 @events.request.add_listener
 def crash(**kwargs):
     raise RuntimeError("a listener that is not ours")
@@ -147,12 +153,17 @@ events.test_start.add_listener(lambda **_: spawn(block))
 
 @pytest.mark.parametrize(
     ("evil", "mode", "code"),
-    [(TURN_GREEN, "errors", 20), (NO_RECORD, "ok", 22), (BLOCK, "ok", 22)],
+    [
+        (TURN_GREEN, "errors", 20),
+        (LISTENER, "ok", 22),
+        (NO_RECORD, "ok", 22),
+        (BLOCK, "ok", 22),
+    ],
 )
 def test_nothing_turns_red_into_green(
     tmp_path: Path, server: Server, evil: str, mode: str, code: int
 ) -> None:
-    """Another listener that sets 0, a crash of ours, a generator that is late."""
+    """A listener that leaves with 0, one that raises, a crash of ours, a generator that is late."""
     (tmp_path / "evil.py").write_text(EVIL.format(evil))
     files = f"{tmp_path / 'evil.py'},{LOADTEST}"
     actual, out, _ = play(tmp_path, server(mode), files=files)

@@ -60,8 +60,8 @@ def test_three_workers_lose_nothing_of_forty_thousand_requests(
 ) -> None:
     """Merged histograms, raw list and the workers' logs: the same counts and percentiles."""
     more = sets(
-        *("measure.warmup_s=0", "measure.window_s=27", "client.timeout_s=20"),
-        *("workload.attribution.rate_per_s=1000", "workload.tracking.rate_per_s=500"),
+        *("measure.warmup_s=0", "measure.window_s=20.5", "client.timeout_s=20"),
+        *("workload.attribution.rate_per_s=1400", "workload.tracking.rate_per_s=600"),
     )
     raw = tmp_path / "raw.csv"
     _, out, err = play(tmp_path, server("ok"), "--processes", "3", "--raw", str(raw), *more)

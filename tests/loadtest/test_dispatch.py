@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from loadtest import _dispatch
 from loadtest._dispatch import Arrival, Clock, Dispatcher, arrivals
 from scenarios.plan import Chunk
+from tests.loadtest.fake_clock import FakeClock
 
 
 def chunks(lengths: list[int]) -> list[Chunk]:
@@ -37,20 +38,6 @@ def test_the_parts_of_all_workers_are_the_plan(lengths: list[int], workers: int)
     assert whole == [Arrival(n, 10 * n, n % 256, n, n % 2 == 0, n) for n in range(sum(lengths))]
     for index, part in enumerate(parts):
         assert [arrival.number % workers for arrival in part] == [index] * len(part)
-
-
-class FakeClock(Clock):
-    """Time that passes only while somebody sleeps until something."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at_us = 0
-
-    def now_us(self) -> int:
-        return getattr(self, "at_us", 0)
-
-    def sleep_until(self, at_us: int) -> None:
-        self.at_us = max(self.at_us, at_us)
 
 
 def schedule(*times_us: int) -> Iterator[Arrival]:

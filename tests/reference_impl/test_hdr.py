@@ -218,3 +218,21 @@ def test_a_flipped_byte_never_crashes(place: int, byte: int) -> None:
     with contextlib.suppress(ValueError):
         found = Histogram.from_json(data)
     assert found in (None, histogram([10, 2000, 30_000_000]))
+
+
+@given(st.lists(st.integers(0, 2_000), max_size=20), st.integers(1, 2_500))
+def test_a_correction_adds_what_nobody_could_take(values: list[int], interval_us: int) -> None:
+    """Sample by sample, where each value has a counter of its own; the original stays as it is."""
+    measured, expected = histogram(values), histogram(values)
+    for value in values:
+        expected.record_many(
+            list(range(max(value, 1) - interval_us, interval_us - 1, -interval_us))
+        )
+    assert measured.corrected(interval_us) == expected
+    assert measured == histogram(values)
+
+
+def test_a_correction_needs_an_interval() -> None:
+    """There is no estimate for users of unknown pace."""
+    with pytest.raises(ValueError, match="interval of 0 us"):
+        Histogram().corrected(0)
