@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from reference_impl.messages import HITS, Layer
@@ -9,6 +10,7 @@ from reports.intervals import Sample
 from reports.kpis import P
 from reports.readings import BYTES_PER_MIB, US_PER_MS
 from reports.record import RunRecord
+from reports.stability import loads, unstable
 
 TIMINGS = (
     ("Tracking, from the actual start", "latency.tracking.actual"),
@@ -57,9 +59,9 @@ class LookupRow(NamedTuple):
 
 
 def timing(record: RunRecord, title: str, series: str) -> Timing:
-    """One row of :data:`TIMINGS` for one run."""
+    """One row of :data:`TIMINGS` for one run; without a value if the run was unstable."""
     sample = Sample(*record.pooled(series))
-    value = sample.percentile(P)
+    value = None if unstable(record) else sample.percentile(P)
     return Timing(title, None if value is None else value / US_PER_MS, sample.size)
 
 
@@ -76,6 +78,13 @@ def lookups(record: RunRecord) -> list[LookupRow]:
 def failures(record: RunRecord) -> dict[str, int]:
     """How many requests failed for each reason."""
     return record.counts("failure.")
+
+
+def load_rows(records: Sequence[RunRecord]) -> list[list[str]]:
+    """A row for each part whose load some run counted: what was asked of it, for each run."""
+    by_run = [{load.part: f"{load.value:.3f}" for load in loads(record)} for record in records]
+    parts = dict.fromkeys(part for run in by_run for part in run)
+    return [[f"Load of {part}", *(run.get(part, "-") for run in by_run)] for part in parts]
 
 
 def process_memory_mib(record: RunRecord) -> float | None:

@@ -7,6 +7,7 @@ from reports import intervals
 from reports.intervals import Estimate, Sample, Share, nothing
 from reports.kpis import Kpi, P
 from reports.record import Kind, RunRecord
+from reports.stability import UNSTABLE, unstable
 
 US_PER_MS = 1e3
 BYTES_PER_MIB = 2.0**20
@@ -29,6 +30,10 @@ def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
     measured = any(unit.size for unit in units)
     if measured and not kpi.zero_is_data and not any(unit.histogram.sum_us for unit in units):
         return nothing("every sample is 0, its timers were frozen")
+    if measured and kpi.basis(record.kind) == "modelled" and (growing := unstable(record)):
+        sizes = [(unit.size, unit.failed) for unit in units]
+        samples, failed = (sum(column) for column in zip(*sizes, strict=True))
+        return Estimate(None, None, samples, failed, f"{UNSTABLE}: {growing}")
     found = intervals.percentile(units, P, _unit_word(record.kind), wider=_in_real_time(record))
     return found.scaled(1 / US_PER_MS)
 

@@ -53,6 +53,11 @@ DEFINITIONS = (
         " the batch timeout dominates it.",
     ),
     (
+        "Load",
+        "Work asked of a part in the window, in seconds a second; of several alike, the one asked"
+        " for most. At 1 or more its queue grows without end: then latencies have no number.",
+    ),
+    (
         "Worker memory",
         "The largest isolate as accounted: base, L1 and what was in flight. On Cloudflare only"
         " “memory exceeded” can be seen.",
@@ -144,6 +149,7 @@ def explanations(records: Sequence[RunRecord]) -> str:
         for title, row in timings
         if any(timing.samples for timing in row)
     ]
+    rows += details.load_rows(records)
     rows += _memory_rows(records)
     rows += _failure_rows(records)
     return (

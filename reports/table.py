@@ -120,6 +120,8 @@ def _detail_table(records: Sequence[RunRecord], console: Console) -> Table:
 
 def _add_counts(table: Table, records: Sequence[RunRecord]) -> None:
     """The rows that are no percentile: process memory, requests, failures by reason."""
+    for row in details.load_rows(records):
+        table.add_row(*row)
     memory = [details.process_memory_mib(record) for record in records]
     if any(value is not None for value in memory):
         cells = ["-" if value is None else wording.quantity(value, "MiB") for value in memory]

@@ -4,7 +4,8 @@ Nothing passes on no evidence. A KPI that was not measured is "no-data"; one who
 the target is "inconclusive" and says how much more would decide it. How a word is found, in order:
 
 1. nothing measured it: no-data;
-2. over 5 % of a latency's samples failed: its value is "none", and it is on alert;
+2. over 5 % of a latency's samples failed, or a simulated part was asked for more work than it can
+   do (:mod:`reports.stability`): its value is "none", and it is on alert;
 3. fewer than 90 samples of a percentile: inconclusive;
 4. the interval lies wholly on the good side of the target: pass;
 5. wholly on the bad side: alert if the value itself is beyond the alert limit, else missed;
@@ -27,6 +28,7 @@ from reports.intervals import MIN_SAMPLES, Estimate, repeats_needed
 from reports.kpis import CATALOGUE, ERROR_RATIO, Basis, Kpi
 from reports.readings import read
 from reports.record import Kind, RunRecord
+from reports.stability import ADVICE, UNSTABLE
 
 Word = Literal[
     "wrong input", "not valid", "alert", "missed", "no-data", "inconclusive", "pass"
@@ -88,7 +90,9 @@ class KpiResult:
         against = wording.limit(self.kpi.meets, self.target, self.unit)
         value = wording.quantity(self.value, self.unit)
         if self.value is None:
-            value += f" ({self.failed} of {self.samples} samples failed)"
+            growing = self.method.startswith(UNSTABLE)
+            why = self.method if growing else f"{self.failed} of {self.samples} samples failed"
+            value += f" ({why})"
         elif self.verdict == "inconclusive":
             value += f" {wording.interval(self.interval, self.unit)}".rstrip()
         return f"{wording.statistic(self.kpi)} {value} against {against}"
@@ -189,7 +193,7 @@ def _word(
     if not estimate.samples:
         return "no-data", kpi.needs
     if value is None:
-        return "alert", kpi.look
+        return "alert", ADVICE if estimate.method.startswith(UNSTABLE) else kpi.look
     failing: Word = "alert" if kpi.is_alert(value, alert) else "missed"
     if kpi.by_value:
         return ("pass", "") if kpi.is_met(value, target) else (failing, kpi.look)

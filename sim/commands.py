@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +36,34 @@ def simulate(options: argparse.Namespace) -> int:
     scenario = scenario_of(options)
     seed = scenario.seed if options.seed is None else options.seed
     out = output_folder(options.out, f"{scenario.name}-simulated")
-    run = simulate_into(out, scenario, seed, options.replications, options.quiet)
+    notes = []
+    if options.warmup:
+        scenario, note = _with_found_warmup(scenario, seed + options.replications)
+        notes.append(note)
+    run = simulate_into(out, scenario, seed, options.replications, options.quiet, notes)
     return tell([run], out, options.json)
 
 
-def simulate_into(out: Path, scenario: Scenario, seed: int, replications: int, quiet: bool) -> Run:
+def _with_found_warmup(scenario: Scenario, seed: int) -> tuple[Scenario, str]:
+    """The scenario with the warm-up that a pilot run under ``seed`` asks for, and a note of it."""
+    from sim.prepare import prepare
+    from sim.warmup import NoSteadyState, find_warmup_s, with_warmup
+
+    try:
+        found_s = find_warmup_s(scenario, seed, prepare(scenario))
+    except NoSteadyState as error:
+        raise WrongInput(f"--warmup auto: {error}") from None
+    return with_warmup(scenario, found_s), f"warm-up of {found_s:.3g} s by MSER-5, seed {seed}"
+
+
+def simulate_into(
+    out: Path,
+    scenario: Scenario,
+    seed: int,
+    replications: int,
+    quiet: bool,
+    notes: Sequence[str] = (),
+) -> Run:
     """Simulate with a progress bar, write record and samples into ``out``, and judge."""
     from reports.progress import Counter
     from reports.tell import judge_and_save
@@ -49,6 +73,7 @@ def simulate_into(out: Path, scenario: Scenario, seed: int, replications: int, q
     planned = Plan(scenario, seed, 1).expected_requests() * replications
     with Counter("simulating", planned, quiet=quiet) as counter:
         record, samples = simulate(scenario, seed, replications, counter.advance)
+    record.notes += notes
     out.mkdir(parents=True, exist_ok=True)
     samples.save(out)
     return judge_and_save(record, out)
@@ -104,6 +129,8 @@ def _add_simulate(parser: Parser) -> None:
     parser.add_argument(
         "--replications", type=whole(1), default=REPLICATIONS, metavar="N", help=how_many
     )
+    found = "auto: find it by MSER-5 in a pilot run, instead of measure.warmup_s"
+    parser.add_argument("--warmup", choices=["auto"], help=found)
 
 
 def _add_verify(parser: Parser) -> None:

@@ -30,6 +30,22 @@ class D1Server:
         self._max_wait_us = round(settings.max_queue_wait_s * 1_000_000)
         self._free_at_us = 0
         self._ends_us: deque[int] = deque()
+        self._served = self._refused = 0
+        self.work_us = 0
+
+    @property
+    def free_at_us(self) -> int:
+        """When all work that was taken is done."""
+        return self._free_at_us
+
+    @property
+    def asked_us(self) -> int:
+        """The work asked for so far: what was taken, and as much for each request refused."""
+        return self.work_us * (self._served + self._refused) // max(self._served, 1)
+
+    def refuse(self) -> None:
+        """Note a request that was turned away."""
+        self._refused += 1
 
     def wait_us(self, now_us: int) -> int:
         """How long a request that arrives now waits for the thread."""
@@ -60,15 +76,17 @@ class D1Server:
         try:
             executions = self._engine.execute(commands)
         except D1Error:
-            self._hold_until(starts_us + self._settings.cost.base_us)
+            self._hold(starts_us, self._settings.cost.base_us)
             raise
         service_us = [self._price_us(execution) for execution in executions]
-        self._hold_until(starts_us + sum(service_us))
+        self._hold(starts_us, sum(service_us))
         return executions, service_us
 
-    def _hold_until(self, end_us: int) -> None:
-        self._free_at_us = end_us
-        self._ends_us.append(end_us)
+    def _hold(self, starts_us: int, work_us: int) -> None:
+        self._free_at_us = starts_us + work_us
+        self._ends_us.append(self._free_at_us)
+        self._served += 1
+        self.work_us += work_us
 
     def _price_us(self, execution: Execution) -> int:
         cost = self._settings.cost
@@ -99,9 +117,11 @@ class D1Executor:
         await inv.sleep(overhead_us + round_trip_us - back_us)
         now_us = inv.now_us()
         if server.is_full(now_us):
+            server.refuse()
             await inv.sleep(back_us)
             raise D1Error(TOO_MANY)
         if server.waits_too_long(now_us):
+            server.refuse()
             await inv.sleep(server.max_wait_us + back_us)
             raise D1Error(TOO_LONG)
         wait_us = server.wait_us(now_us)

@@ -15,6 +15,8 @@ from sim.kv import KVNodeCache
 class Isolate:
     """One isolate: its own stack, one thread, an account of its memory.
 
+    ``asked_us`` is the work that its thread was asked for so far, ``free_at_us`` when that is done.
+
     Memory is accounted, not measured: a base, what L1 holds, and a share for each invocation in
     flight. On the platform only "memory exceeded" can be seen.
     """
@@ -23,8 +25,9 @@ class Isolate:
         self.worker = Worker(runtime, config)
         self._base_bytes = round(edge.base_memory_mib * 1024 * 1024)
         self._request_bytes = round(edge.request_memory_kib * 1024)
-        self._free_at_us = 0
         self._in_flight = 0
+        self.free_at_us = 0
+        self.asked_us = 0
         self.memory_max_bytes = self._base_bytes
 
     def enter(self) -> None:
@@ -42,8 +45,9 @@ class Isolate:
         cpu_us = inv.draws.cpu.us(inv.number)
         inv.evidence.cpu_us = cpu_us
         now_us = inv.now_us()
-        self._free_at_us = max(now_us, self._free_at_us) + cpu_us
-        await inv.sleep(self._free_at_us - now_us)
+        self.asked_us += cpu_us
+        self.free_at_us = max(now_us, self.free_at_us) + cpu_us
+        await inv.sleep(self.free_at_us - now_us)
 
 
 class EdgeNode:

@@ -15,11 +15,13 @@ from reference_impl.worker import ATTRIBUTION, TRACKING
 from reports.record import RunRecord, Unit
 from reports.recorder import Recorder
 from reports.samples import FAILED, Samples
+from reports.stability import doubts
 from scenarios.plan import TRACKING as TRACKS
 from scenarios.plan import Chunk, Plan
 from scenarios.record import new_record, versions
 from scenarios.requests import event_of, layers_of
 from scenarios.schema import Scenario
+from sim import laws
 from sim.bridge import START_WALL_US, SimRuntime
 from sim.prepare import Prepared, prepare
 from sim.steady import fill_caches
@@ -60,11 +62,15 @@ def simulate(
             kept = samples if index == 0 else None
             with quiet_collector():
                 replication = Replication(scenario, seed + index, prepared, kept, progress)
-                units.append(replication.run())
+                unit = replication.run()
+            units.append(unit)
+            broken = replication.broken_laws(unit)
+            invalid += [f"replication {index + 1}: {law}" for law in broken]
     except KeyboardInterrupt:
         invalid.append(f"interrupted after {len(units)} of {replications} replications")
     record = new_record(scenario, "simulated", seed, Plan(scenario, seed, 1).window, units)
     record.invalid = invalid
+    record.notes = doubts(record)
     record.provenance = {
         **versions(PACKAGES),
         "sqlite": apsw.sqlite_lib_version(),
@@ -107,9 +113,11 @@ class Replication:
         self._timeout_us = round(scenario.client.timeout_s * 1_000_000)
         self._recorder = Recorder(self._plan.window, cache_types=scenario.kpis.cache_types)
         self._runtime = SimRuntime()
-        self.world = World(
-            self._runtime, scenario, seed, prepared.clone_engine(), _Observer(self._recorder)
-        )
+        self._observer = _Observer(self._recorder)
+        self._flow = laws.Flow()
+        self._planned = {TRACKING: 0, ATTRIBUTION: 0}
+        self._loads: dict[str, int] = {}
+        self.world = World(self._runtime, scenario, seed, prepared.clone_engine(), self._observer)
         if scenario.measure.start == "steady":
             rates = self._plan.rates_per_s()
             fill_caches(self.world, scenario, rates, seed, prepared, 0, START_WALL_US)
@@ -120,6 +128,7 @@ class Replication:
         What is not finished then is cancelled and counted as failed.
         """
         self._runtime.spawn(self._offer())
+        self._runtime.spawn(self._watch_loads())
         try:
             self._runtime.run(self._plan.horizon_us + self._timeout_us)
         finally:
@@ -127,7 +136,30 @@ class Replication:
         self._recorder.memory(self.world.memory_max_bytes())
         (unit,) = self._recorder.finish()
         unit.counts.update(self.world.counts())
+        unit.counts.update(self._loads)
         return unit
+
+    def broken_laws(self, unit: Unit) -> list[str]:
+        """What :mod:`sim.laws` finds against the run that gave ``unit``."""
+        stored, accepted = self._observer.stored_count, self.world.accepted_messages
+        return [
+            *laws.requests_lost(self._planned, unit),
+            *self._flow.broken(),
+            *laws.messages_lost(accepted, stored, unit.counts),
+            *self.world.overworked(),
+        ]
+
+    async def _watch_loads(self) -> None:
+        """Note the work that the requests of the window ask of each part: of several alike, the
+        one that was asked for most."""
+        window = self._plan.window
+        await self._runtime.sleep_until(window.start_us)
+        before = self.world.asked_us()
+        await self._runtime.sleep_until(window.end_us)
+        for part, asked in self.world.asked_us().items():
+            most_us = max(now - then for now, then in zip(asked, before[part], strict=True))
+            self._loads[f"load.{part}.asked_us"] = most_us
+            self._loads[f"load.{part}.window_us"] = window.end_us - window.start_us
 
     async def _offer(self) -> None:
         """Start every request when it reaches its node.
@@ -136,12 +168,20 @@ class Replication:
         event list, whose length every event pays for, stays short.
         """
         for chunk in self._plan:
+            self._note_planned(chunk)
             rows = _rows(chunk)
             while ahead := list(islice(rows, LAID_OUT)):
                 await self._runtime.sleep_until(ahead[0].intended_us)
                 for row in ahead:
                     self._start(row)
             self._progress(len(chunk))
+
+    def _note_planned(self, chunk: Chunk) -> None:
+        window, at_us = self._plan.window, chunk.intended_us
+        within = (at_us >= window.start_us) & (at_us < window.end_us)
+        events = int((within & (chunk.route == TRACKS)).sum())
+        self._planned[TRACKING] += events
+        self._planned[ATTRIBUTION] += int(within.sum()) - events
 
     def _start(self, row: _Row) -> None:
         up_us, down_us = self.world.network_us(row.number)
@@ -152,12 +192,15 @@ class Replication:
         if up_us > self._timeout_us:  # the client gives up before its request arrives
             self._count(row, route, row.intended_us, "timeout", Evidence())
             return
-        request = self._request(row, down_us, route, call)
-        self._runtime.spawn(request, at_us=row.intended_us + up_us)
+        came_us = row.intended_us + up_us
+        self._runtime.spawn(self._request(row, came_us, down_us, route, call), at_us=came_us)
 
-    async def _request(self, row: _Row, down_us: int, route: str, call: Call[Response]) -> None:
+    async def _request(
+        self, row: _Row, came_us: int, down_us: int, route: str, call: Call[Response]
+    ) -> None:
         """One request from its arrival at the node; its end is known before the way back is over,
         and no event is spent on waiting for it."""
+        self._flow.enter(self._runtime.now_us())
         evidence = Evidence()
         failure: str | None = "unfinished"
         end_us = row.intended_us
@@ -167,6 +210,8 @@ class Replication:
             end_us = self._runtime.now_us() + down_us
             failure = self._failure(response, end_us - row.intended_us)
         finally:
+            now_us = self._runtime.now_us()
+            self._flow.leave(now_us, now_us - came_us)
             self._count(row, route, end_us, failure, evidence)
 
     def _count(
@@ -203,6 +248,7 @@ class _Observer:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self.stored_count = 0
 
     def batch(self, start_us: int, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
         self._recorder.batch(start_us, handling_us, failed)
@@ -210,6 +256,7 @@ class _Observer:
             self._recorder.consumer_d1(start_us, call)
 
     def stored(self, accepted_us: int, stored_us: int) -> None:
+        self.stored_count += 1
         self._recorder.stored(accepted_us, stored_us)
 
 

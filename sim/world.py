@@ -74,6 +74,7 @@ class World:
             max_retries=scenario.queue.max_retries,
             max_concurrency=scenario.queue.max_concurrency,
         )
+        self._concurrency = scenario.queue.max_concurrency
         self._services = _Services(runtime, self.kv, self._d1, self._queue)
 
     def network_us(self, number: int) -> tuple[int, int]:
@@ -121,6 +122,30 @@ class World:
             "queue.undelivered": self._queue.undelivered,
             "queue.dead": self._queue.dead_count,
         }
+
+    @property
+    def accepted_messages(self) -> int:
+        """How many messages the queue has taken."""
+        return self._queue.accepted
+
+    def asked_us(self) -> dict[str, list[int]]:
+        """The work asked for so far of each thread of D1, each isolate, and the consumers (a share
+        for each of those that may run at once), by part."""
+        return {
+            "d1": [self._d1.asked_us],
+            "isolate": [isolate.asked_us for isolate in self._isolates()],
+            "consumers": [self._queue.asked_us // self._concurrency],
+        }
+
+    def overworked(self) -> list[str]:
+        """Threads that have more work behind and before them than time."""
+        threads = [("D1's thread", self._d1.work_us, self._d1.free_at_us)]
+        threads += [("an isolate", i.asked_us, i.free_at_us) for i in self._isolates()]
+        return [
+            f"{name} was to work for {work_us:,} us by {free_at_us:,} us"
+            for name, work_us, free_at_us in threads
+            if work_us > free_at_us
+        ]
 
     def _node(self, scenario: Scenario, name: str) -> EdgeNode:
         isolates = [self._isolate(scenario) for _ in range(scenario.edge.isolates_per_node)]

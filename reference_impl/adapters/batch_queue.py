@@ -59,6 +59,7 @@ class BatchQueue:
         self._sent = 0
         self._undelivered = 0
         self._batches_left = 0
+        self._deliveries = self._busy_us = 0
         self.dead: deque[Message] = deque(maxlen=10_000)
         self.dead_count = 0
 
@@ -98,6 +99,17 @@ class BatchQueue:
         """Messages taken and neither handled nor given up."""
         return self._undelivered
 
+    @property
+    def accepted(self) -> int:
+        """Messages taken so far."""
+        return self._sent
+
+    @property
+    def asked_us(self) -> int:
+        """The work that the messages taken so far ask of consumers: as much for each as for those
+        that were delivered."""
+        return self._sent * self._busy_us // self._deliveries if self._deliveries else 0
+
     def _put(self, message: Message) -> None:
         self._undelivered += 1
         self._waiting.append(message)
@@ -120,7 +132,10 @@ class BatchQueue:
     async def _handle(self, batch: Sequence[Message]) -> None:
         try:
             async with self._consumers:
+                began_us = self._runtime.now_us()
                 failed = await self._deliver(batch)
+                self._busy_us += self._runtime.now_us() - began_us
+                self._deliveries += len(batch)
         except Exception:
             self._settle(batch, {message.id for message in batch})
             raise

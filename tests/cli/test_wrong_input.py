@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.ran import Run
 
-VERBS = ("check", "simulate", "serve", "load", "run")
+VERBS = ("check", "simulate", "verify", "serve", "load", "run")
 
 WRONG = """\
 name: wrong
@@ -126,7 +126,11 @@ def test_help_lists_what_works(run: Run) -> None:
     ("verb", "options"),
     [
         ("check", ["--set"]),
-        ("simulate", ["--set", "--seed", "--replications", "--out", "--json", "--quiet"]),
+        (
+            "simulate",
+            ["--set", "--seed", "--replications", "--warmup", "--out", "--json", "--quiet"],
+        ),
+        ("verify", ["--seed", "--precise", "--json", "--quiet"]),
         ("serve", ["--set", "--host", "--port", "--emulate"]),
         (
             "load",

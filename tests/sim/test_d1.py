@@ -277,3 +277,16 @@ def test_a_dropped_index_is_paid_for() -> None:
     total = sum(1 for _ in population.rows())
     assert rows[0] == rows[1] != []
     assert service_us[1] > 2 * total > 4_000 > 10 * service_us[0]
+
+
+def test_work_asked_for_counts_what_was_refused() -> None:
+    """As much for each request turned away as for those that were served, failures included."""
+    database = Database(max_queue_depth=2)
+    for number in range(10):
+        database.ask(number, 0, [SCAN])
+    database.ask(10, 20 * MS, [WRONG])
+    refused = [bool(outcome.error) for outcome in database.run()].count(True) - 1
+    (scan_us,) = price_us([SCAN])
+    assert refused == 8
+    assert database.server.work_us == 2 * scan_us + BASE_US
+    assert database.server.asked_us == database.server.work_us * (3 + 8) // 3
