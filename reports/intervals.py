@@ -22,6 +22,12 @@ CONFIDENCE = 0.95
 MIN_SAMPLES = 90
 """The fewest samples whose P95 is judged: 90 below the limit show P95 at 99 % (0.95**90 < 0.01)."""
 
+
+def least_samples(p: float) -> int:
+    """The fewest samples whose percentile ``p`` is judged, by the rule of :data:`MIN_SAMPLES`."""
+    return math.ceil(math.log(0.01) / math.log(p))
+
+
 _TAIL = (1 - CONFIDENCE) / 2
 
 
@@ -81,12 +87,13 @@ class Share(NamedTuple):
 def percentile(units: Sequence[Sample], p: float, unit_word: str, *, wider: bool) -> Estimate:
     """The pooled percentile with its interval.
 
-    With two units or more of at least 90 samples each, t over the units; else order statistics.
+    With two units or more of at least :func:`least_samples` each, t over the units; else order
+    statistics.
     ``wider`` (a run in real time, whose blocks are neighbours) takes the wider of both.
     ``unit_word`` names a unit in ``method``: "replications" or "blocks".
     """
     exact = order_statistics(_pool(units), p)
-    values = [unit.percentile(p) for unit in units if unit.size >= MIN_SAMPLES]
+    values = [unit.percentile(p) for unit in units if unit.size >= least_samples(p)]
     known = [float(value) for value in values if value is not None]
     return _choose(exact, known, len(units), unit_word, wider, most=math.inf)
 

@@ -6,6 +6,7 @@ the limits here are the defaults, a scenario's ``kpis.limits`` may replace them.
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,9 @@ _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operato
 P = 0.95
 """The percentile that every latency KPI is judged by."""
 
+RARE_P = 0.99
+"""The percentile of how old stale answers are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
@@ -28,11 +32,12 @@ class Kpi:
     ``<source>.total`` (ratio), or ``memory`` (maximum). ``needs`` says what to add when nothing
     measured it, ``look`` where to look when it is missed. ``simulated`` and ``emulated`` say what
     kind of number it is in those worlds: "measured", "modelled", or an "input" that came out again.
+    ``p`` is the percentile of a percentile.
     """
 
     name: str
     title: str
-    unit: Literal["ratio", "ms", "MiB"]
+    unit: Literal["ratio", "ms", "s", "MiB"]
     statistic: Statistic
     source: str
     target: float
@@ -44,6 +49,7 @@ class Kpi:
     simulated: Basis = "modelled"
     emulated: Basis = "measured"
     by_value: bool = False  # True: the value alone decides, not its interval
+    p: float = P
     zero_is_data: bool = True  # False: nothing but zeros means that the timers were frozen
 
     @property
@@ -167,9 +173,27 @@ ERROR_RATIO = Kpi(
 )
 """Judged beside the seven in every run that had requests: the share of requests that failed."""
 
+STALENESS = Kpi(
+    "staleness_p99_s",
+    "Age of stale answers P99",
+    "s",
+    "percentile",
+    "staleness.age",
+    math.inf,
+    math.inf,
+    "<=",
+    ">",
+    "simulate it: who asks a deployment from outside cannot tell how old an answer is",
+    "shorten l1.ttl_s and kv.cache_ttl_s, or let events touch what they change",
+    emulated="modelled",
+    p=RARE_P,
+)
+"""How old the stale answers are. Judged, and then counted, only where a scenario gives it limits:
+how old an answer may be is for its readers to say."""
+
 CATALOGUE = (*SEVEN, ERROR_RATIO)
 KPI_NAMES = tuple(kpi.name for kpi in SEVEN)
-BY_NAME = {kpi.name: kpi for kpi in CATALOGUE}
+BY_NAME = {kpi.name: kpi for kpi in (*CATALOGUE, STALENESS)}
 DEFAULT_LIMITS: dict[str, tuple[float, float]] = {
     kpi.name: (kpi.target, kpi.alert) for kpi in CATALOGUE
 }

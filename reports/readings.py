@@ -5,11 +5,12 @@ from __future__ import annotations
 from reference_impl.hdr import Histogram
 from reports import intervals
 from reports.intervals import Estimate, Sample, Share, nothing
-from reports.kpis import Kpi, P
+from reports.kpis import STALENESS, Kpi
 from reports.record import Kind, RunRecord
 from reports.stability import UNSTABLE, unstable
 
 US_PER_MS = 1e3
+US_PER = {"ms": US_PER_MS, "s": 1e6}
 BYTES_PER_MIB = 2.0**20
 
 
@@ -34,8 +35,15 @@ def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
         sizes = [(unit.size, unit.failed) for unit in units]
         samples, failed = (sum(column) for column in zip(*sizes, strict=True))
         return Estimate(None, None, samples, failed, f"{UNSTABLE}: {growing}")
-    found = intervals.percentile(units, P, _unit_word(record.kind), wider=_in_real_time(record))
-    return found.scaled(1 / US_PER_MS)
+    if not measured and kpi is STALENESS and (answers := _answers_of_known_age(record)):
+        return Estimate(0.0, (0.0, 0.0), answers, 0, "no answer was stale")
+    found = intervals.percentile(units, kpi.p, _unit_word(record.kind), wider=_in_real_time(record))
+    return found.scaled(1 / US_PER[kpi.unit])
+
+
+def _answers_of_known_age(record: RunRecord) -> int:
+    """Answers to look-ups in a world that notes the age of each that is stale."""
+    return record.count("requests.attribution") if record.kind == "simulated" else 0
 
 
 def _ratio(record: RunRecord, kpi: Kpi) -> Estimate:

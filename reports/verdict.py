@@ -6,7 +6,7 @@ the target is "inconclusive" and says how much more would decide it. How a word 
 1. nothing measured it: no-data;
 2. over 5 % of a latency's samples failed, or a simulated part was asked for more work than it can
    do (:mod:`reports.stability`): its value is "none", and it is on alert;
-3. fewer than 90 samples of a percentile: inconclusive;
+3. fewer than 90 samples of a P95 (459 of a P99): inconclusive;
 4. the interval lies wholly on the good side of the target: pass;
 5. wholly on the bad side: alert if the value itself is beyond the alert limit, else missed;
 6. it crosses the target: inconclusive.
@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reports import wording
-from reports.intervals import MIN_SAMPLES, Estimate, repeats_needed
-from reports.kpis import CATALOGUE, ERROR_RATIO, Basis, Kpi
+from reports.intervals import Estimate, least_samples, repeats_needed
+from reports.kpis import CATALOGUE, ERROR_RATIO, STALENESS, Basis, Kpi
 from reports.readings import read
 from reports.record import Kind, RunRecord
 from reports.stability import ADVICE, UNSTABLE
@@ -46,7 +46,7 @@ CODES: dict[Word, int] = {
 """Exit code of each word, the worst first."""
 
 _SEVERITY = {word: rank for rank, word in enumerate(CODES)}
-_DECIMALS = {"ratio": 6, "ms": 3, "MiB": 3}
+_DECIMALS = {"ratio": 6, "ms": 3, "s": 3, "MiB": 3}
 _HOPELESS = 100  # times the samples: beyond it, the value sits on its target
 
 
@@ -137,7 +137,8 @@ class Verdict:
 
 def judge(record: RunRecord) -> Verdict:
     """Judge a run by its own limits and the KPIs it requires (and the error ratio, always)."""
-    results = tuple(_judge_kpi(record, kpi) for kpi in CATALOGUE)
+    asked = [STALENESS] if STALENESS.name in record.limits else []
+    results = tuple(_judge_kpi(record, kpi) for kpi in (*CATALOGUE, *asked))
     word, line = _conclude(record, results)
     code = CODES[word]
     return Verdict(record.scenario, record.kind, word, code, results, f"{code} {word} {line}")
@@ -181,8 +182,14 @@ def _judge_kpi(record: RunRecord, kpi: Kpi) -> KpiResult:
         kpi.basis(record.kind),
         estimate.method,
         advice,
-        kpi.name in record.required or (kpi is ERROR_RATIO and estimate.samples > 0),
+        _counts(record, kpi, estimate),
     )
+
+
+def _counts(record: RunRecord, kpi: Kpi, estimate: Estimate) -> bool:
+    if kpi is STALENESS:
+        return record.kind == "simulated" or estimate.samples > 0
+    return kpi.name in record.required or (kpi is ERROR_RATIO and estimate.samples > 0)
 
 
 def _word(
@@ -197,8 +204,7 @@ def _word(
     failing: Word = "alert" if kpi.is_alert(value, alert) else "missed"
     if kpi.by_value:
         return ("pass", "") if kpi.is_met(value, target) else (failing, kpi.look)
-    if kpi.statistic == "percentile" and estimate.samples < MIN_SAMPLES:
-        more = MIN_SAMPLES - estimate.samples
+    if kpi.statistic == "percentile" and (more := least_samples(kpi.p) - estimate.samples) > 0:
         return "inconclusive", f"at least {more} more samples: a longer window or a higher rate"
     assert estimate.interval is not None  # every ratio and percentile with a value has one
     ends = {kpi.is_met(end, target) for end in estimate.interval}

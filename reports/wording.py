@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reports.kpis import Kpi, P
+from reports.kpis import Kpi
 
 NONE = "none"
 
@@ -43,7 +43,7 @@ def limit(comparison: str, value: float, unit: str) -> str:
 
 def statistic(kpi: Kpi) -> str:
     """What the value is of its samples: "P95", "maximum" or "ratio"."""
-    return f"P{P * 100:g}" if kpi.statistic == "percentile" else kpi.statistic
+    return f"P{kpi.p * 100:g}" if kpi.statistic == "percentile" else kpi.statistic
 
 
 def share(part: float, digits: int = 1) -> str:

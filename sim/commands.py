@@ -30,9 +30,13 @@ def add_to(commands: Commands) -> None:
 
 
 def simulate(options: argparse.Namespace) -> int:
-    """Answer a scenario in virtual time."""
+    """Answer a scenario in virtual time, or several that differ in one value."""
     from reports.tell import tell
 
+    if options.vary:
+        from sim.vary import vary
+
+        return vary(options)
     scenario = scenario_of(options)
     seed = scenario.seed if options.seed is None else options.seed
     out = output_folder(options.out, f"{scenario.name}-simulated")
@@ -129,6 +133,8 @@ def _add_simulate(parser: Parser) -> None:
     parser.add_argument(
         "--replications", type=whole(1), default=REPLICATIONS, metavar="N", help=how_many
     )
+    values = "a line for each value of one setting, under the same seeds, such as l1.ttl_s=5,10,30"
+    parser.add_argument("--vary", metavar="PATH=A,B,...", help=values)
     found = "auto: find it by MSER-5 in a pilot run, instead of measure.warmup_s"
     parser.add_argument("--warmup", choices=["auto"], help=found)
 

@@ -32,6 +32,7 @@ class D1Server:
         self._ends_us: deque[int] = deque()
         self._served = self._refused = 0
         self.work_us = 0
+        self.reads = self.writes = 0
 
     @property
     def free_at_us(self) -> int:
@@ -80,6 +81,9 @@ class D1Server:
             raise
         service_us = [self._price_us(execution) for execution in executions]
         self._hold(starts_us, sum(service_us))
+        reads = sum(execution.readonly for execution in executions)
+        self.reads += reads
+        self.writes += len(executions) - reads
         return executions, service_us
 
     def _hold(self, starts_us: int, work_us: int) -> None:

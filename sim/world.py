@@ -119,6 +119,8 @@ class World:
             "kv.writes_refused": self.kv.writes_refused,
             "kv.writes_skipped": sum(cache.writes_skipped for cache in caches),
             "kv.read_errors": sum(cache.read_errors for cache in caches),
+            "d1.reads": self._d1.reads,
+            "d1.writes": self._d1.writes,
             "queue.undelivered": self._queue.undelivered,
             "queue.dead": self._queue.dead_count,
         }

@@ -128,7 +128,16 @@ def test_help_lists_what_works(run: Run) -> None:
         ("check", ["--set"]),
         (
             "simulate",
-            ["--set", "--seed", "--replications", "--warmup", "--out", "--json", "--quiet"],
+            [
+                "--set",
+                "--seed",
+                "--replications",
+                "--vary",
+                "--warmup",
+                "--out",
+                "--json",
+                "--quiet",
+            ],
         ),
         ("verify", ["--seed", "--precise", "--json", "--quiet"]),
         ("serve", ["--set", "--host", "--port", "--emulate"]),
