@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference_impl.cache import PROMPT_US, SETTLE_S, CacheManager
 from reference_impl.config import StackConfig
 from reference_impl.messages import Layer
-from reference_impl.ports import KVError
+from reference_impl.ports import KVEntry, KVError
 from tests.reference_impl.fakes import SECOND_US, Edge, FakeContext, NodeKV
 from tests.reference_impl.looking import TYPE, Source, look
 
@@ -26,6 +26,15 @@ def cache(edge: Edge) -> CacheManager:
 @pytest.fixture
 def source(edge: Edge) -> Source:
     return Source(edge)
+
+
+class LateKV(NodeKV):
+    """Reads at once, and says so a second later."""
+
+    async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
+        found = await super().read(key, cache_ttl)
+        await self._runtime.sleep(SECOND_US)
+        return found
 
 
 @pytest.mark.parametrize("change", ["set", "delete", "prefix"])
@@ -153,6 +162,46 @@ def test_c01_a_life_in_l1_counts_from_the_fetch(
         return [last[1].layer, (await look(cache, source))[1].layer]
 
     assert edge.run(work()) == [Layer.L1, Layer.KV]
+
+
+def test_c01_a_life_in_l1_counts_from_the_begin_of_a_kv_read(
+    edge: Edge, cache: CacheManager, source: Source
+) -> None:
+    """What a KV read of three seconds brought leaves L1 ten seconds after the read began: it may
+    be as old as that."""
+    source.values["k"] = '"v"'
+
+    async def work() -> list[Layer]:
+        await look(CacheManager(edge.runtime, CONFIG), source)
+        await edge.sleep_s(1)
+        edge.kv.delay_us, began_us = 3 * SECOND_US, edge.runtime.now_us()
+        layers = [(await look(cache, source))[1].layer]
+        edge.kv.delay_us = 1_000
+        for at_us in (10 * SECOND_US - 1, 10 * SECOND_US):
+            await edge.runtime.sleep_until(began_us + at_us)
+            layers.append((await look(cache, source))[1].layer)
+        return layers
+
+    assert edge.run(work()) == [Layer.KV, Layer.L1, Layer.KV]
+
+
+def test_c31_a_kv_read_from_before_a_write_is_not_kept(
+    edge: Edge, cache: CacheManager, source: Source
+) -> None:
+    """A slow read of the old value that ends behind the write does not get over the new one."""
+    source.values["k"] = '"old"'
+
+    async def work() -> list[str | None]:
+        await look(CacheManager(edge.runtime, CONFIG), source)
+        await edge.sleep_s(2)
+        ctx = edge.context()
+        ctx.kv = LateKV(edge)
+        reading = edge.runtime.spawn(look(cache, source, ctx=ctx))
+        await edge.runtime.sleep(1)
+        await cache.set(edge.context(), TYPE, "k", '"new"')
+        return [(await reading)[0], (await look(cache, source))[0], cache.l1.get("k")]
+
+    assert edge.run(work()) == ['"old"', '"new"', '"new"']
 
 
 def test_c12_a_load_is_not_joined_for_ever(edge: Edge, cache: CacheManager, source: Source) -> None:

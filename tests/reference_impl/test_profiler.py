@@ -141,6 +141,9 @@ def test_e21_the_window_forgets_and_the_total_does_not(
         row = profiler.latency_summary()["queue.accepted_to_stored"]
         counts.append((row["count"], row["window"]["count"]))
     assert counts == [(1, 1), (1, 0), (1, 0)]
+    profiler.stored(1_000)
+    clock.us = 99 * WINDOW_US
+    assert profiler.latency_summary()["queue.accepted_to_stored"]["window"]["count"] == 0
 
 
 def test_e11_slow_work_is_told_at_its_level(
