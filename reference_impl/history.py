@@ -9,6 +9,7 @@ are in no path: where their journey ends is not known.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +26,10 @@ MAX_PAGE = 2000
 MAX_JOURNEYS = 1_000_000
 """Journeys of either kind that one call reads; at 2,000 a page within D1's 1,000 queries of an
 invocation (https://developers.cloudflare.com/d1/platform/limits/)."""
+
+MAX_CHANNELS = 1000
+"""Channels whose effects are learnt (assumption). Names are free text that anybody may send, and to
+solve the chain takes memory by the square and time by the cube of their number."""
 
 _IN_ORDER = "json_group_array(utm_source ORDER BY event_timestamp, position, id)"
 
@@ -57,9 +62,21 @@ class ChannelHistory:
     paths: Mapping[Path, Counts]
     complete: bool
 
-    def effects(self) -> RemovalEffects:
-        """The removal effects of this history."""
-        return removal_effects((path, *counts) for path, counts in self.paths.items())
+    def effects(self, max_channels: int = MAX_CHANNELS) -> RemovalEffects:
+        """The removal effects of the channels that most journeys touched, ``max_channels`` at most.
+
+        With more in the history it is taken as if nobody had seen the others: a path without them
+        goes on from one channel to the next, and one of nothing else is in no count.
+        """
+        journeys: Counter[Channel] = Counter()
+        for path, counts in self.paths.items():
+            journeys.update(dict.fromkeys(path, sum(counts)))
+        seen = {channel for channel, _ in journeys.most_common(max_channels)}
+        walked = (
+            ([channel for channel in path if channel in seen], counts)
+            for path, counts in self.paths.items()
+        )
+        return removal_effects((path, *counts) for path, counts in walked if path)
 
 
 async def read_history(ask: Ask, *, page_size: int, max_journeys: int) -> ChannelHistory:

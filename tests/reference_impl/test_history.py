@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference_impl.history import MAX_CHANNELS, ChannelHistory, Counts
 from reference_impl.markov import Channel, removal_effects
 from reference_impl.queries import QueryOptimizer
 from tests.reference_impl.fakes import Edge
@@ -86,6 +87,31 @@ def test_b11_effects_are_learnt_from_it(edge: Edge, queries: QueryOptimizer) -> 
     edge.run(three_kinds(edge, queries))
     history = edge.run(queries.channel_history(edge.context()))
     assert history.effects() == removal_effects([(("a", "b"), 4, 0), (("b",), 0, 5)])
+
+
+def test_b11_the_channels_that_effects_are_learnt_of_are_bounded() -> None:
+    """Anybody can invent names: the chain is solved for those that most journeys touched. Within
+    the bound every channel counts."""
+    paths: dict[tuple[Channel, ...], Counts] = {
+        ("a", "x1", "b", "x2"): Counts(3, 1),
+        ("x3",): Counts(1, 0),
+        ("b", "b"): Counts(0, 2),
+    }
+    history = ChannelHistory(paths, complete=True)
+    by_hand = removal_effects([(("a", "b"), 3, 1), (("b", "b"), 0, 2)])
+    assert history.effects(max_channels=2) == by_hand
+    assert history.effects() == removal_effects((path, *n) for path, n in paths.items())
+
+
+def test_b11_ten_thousand_invented_channels_are_no_burden() -> None:
+    """As many as the bound have effects, the channels of real traffic among them."""
+    invented: dict[tuple[Channel, ...], Counts] = {
+        (f"x{number}", "a"): Counts(1, 1) for number in range(10_000)
+    }
+    effects = ChannelHistory({**invented, ("a", "b"): Counts(5, 5)}, complete=True).effects()
+    assert len(effects.by_channel) == MAX_CHANNELS
+    assert effects.by_channel["a"] == pytest.approx(1)
+    assert 0 < effects.by_channel["b"] < 1
 
 
 def test_a_page_is_one_statement_and_bounded(edge: Edge, queries: QueryOptimizer) -> None:
