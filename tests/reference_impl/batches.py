@@ -15,9 +15,9 @@ from tests.reference_impl.fakes import Edge
 class Stack:
     """One isolate: a processor over caches and queries."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, config: StackConfig | None = None) -> None:
         self.edge = edge
-        self.cache = CacheManager(edge.runtime, StackConfig())
+        self.cache = CacheManager(edge.runtime, config or StackConfig())
         self.queries = QueryOptimizer(edge.runtime)
         self.processor = BatchAttributionProcessor(edge.runtime, self.cache, self.queries)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference_impl.attribution import Touch, data_driven
 from reference_impl.attributor import EFFECTS_KEY, LEARNS, effects_of, effects_text
 from reference_impl.config import StackConfig
 from reference_impl.markov import RemovalEffects, removal_effects
@@ -77,6 +78,26 @@ def test_the_history_is_read_once(edge: Edge, worker: Worker) -> None:
     once = history_reads(edge)
     ask(edge, Worker(edge.runtime, StackConfig()), "c2")
     assert once == history_reads(edge) == 2  # a page of each kind
+
+
+def test_b11_what_was_learnt_anew_is_used(edge: Edge, worker: Worker) -> None:
+    """When the entry has ended the history is read again, and this isolate credits by it."""
+    before = ask(edge, worker, "c1")["attribution"]
+
+    async def later() -> None:
+        queries = QueryOptimizer(edge.runtime)
+        for number in range(20):
+            await walk(edge, queries, f"more{number}", "b")
+        await edge.sleep_s(3601)
+
+    edge.run(later())
+    paths = [*PATHS.values(), *[("b",)] * 20]
+    effects = removal_effects([*((path, 1, 0) for path in paths), (("b",), 0, 1)])
+    journey = [Touch("a", ""), Touch("b", "")]
+    expected = [credit.percent for credit in data_driven(journey, effects)]
+    after = ask(edge, worker, "c1")["attribution"]
+    assert [credit["credit_percentage"] for credit in after] == expected
+    assert after != before
 
 
 def test_the_look_up_of_the_effects_is_evidence(edge: Edge, worker: Worker) -> None:

@@ -133,6 +133,31 @@ def test_results_are_stored_and_summed(edge: Edge, stack: Stack) -> None:
     assert edge.kv.refused == 0
 
 
+def test_stale_results_are_renewed_behind_the_answer(edge: Edge) -> None:
+    """Past their life two of three are served as they were, each renewed alone once the batch is
+    done; the third, which no cache has, is computed by the batch."""
+    stack = Stack(edge, StackConfig(kv_stale_ttl_s=100))
+
+    async def work() -> list[list[BatchResult]]:
+        ids = await stack.walks(3)
+        await stack.process(ids[:2])
+        await edge.sleep_s(3601)
+        edge.rows("UPDATE user_journeys SET utm_source = 'changed'")
+        stale = await stack.process(ids)
+        await edge.sleep_s(1)
+        return [stale, await stack.process(ids)]
+
+    stale, renewed = edge.run(work())
+    assert [result.from_cache for result in stale] == [True, True, False]
+    assert [sources(result) for result in stale] == [["a", "b"]] * 2 + [["changed", "changed"]]
+    assert [sources(result) for result in renewed] == [["changed", "changed"]] * 3
+    assert sorted(len(call[0].values) for call in stack.reads()) == [1, 1, 1, 2]
+
+
+def sources(result: BatchResult) -> list[str]:
+    return [touch["utm_source"] for touch in result.attribution or []]
+
+
 def test_a_batch_and_a_single_question_have_one_answer(edge: Edge, stack: Stack) -> None:
     """The same key and the same text, whoever computed it."""
     worker = Worker(edge.runtime, StackConfig())

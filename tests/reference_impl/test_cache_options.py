@@ -184,6 +184,13 @@ def test_jitter_only_shortens_and_depends_on_the_key_alone(
     assert type(life_s) is int
 
 
+def test_jitter_leaves_a_minute() -> None:
+    """A life of 70 s that is cut by up to half is never one that KV would refuse."""
+    config = StackConfig(kv_ttl_jitter=0.5, kv_expiration_ttl_s={"default": 70})
+    lives = [config.life_s(TYPE, f"k{i}", negative=False) for i in range(100)]
+    assert (min(lives), 60 < max(lives) <= 70) == (60, True)
+
+
 def test_jitter_spreads_keys_evenly() -> None:
     """1,000 keys of one TTL end over the whole share, about as many in each quarter of it."""
     shares = Counter(int(4 * stable_share(f"k{i}")) for i in range(1_000))

@@ -124,6 +124,8 @@ def test_a_page_is_one_statement_and_bounded(edge: Edge, queries: QueryOptimizer
     cut = edge.run(queries.channel_history(edge.context(), page_size=2, max_journeys=3))
     assert not cut.complete
     assert sum(counts.conversions for counts in cut.paths.values()) == 3
+    users_cut = edge.run(queries.channel_history(edge.context(), page_size=2, max_journeys=5))
+    assert not users_cut.complete
 
 
 def test_d10_a_page_uses_the_indexes(edge: Edge, queries: QueryOptimizer) -> None:

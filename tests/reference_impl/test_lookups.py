@@ -279,6 +279,8 @@ def test_d15_an_error_is_not_kept(edge: Edge, queries: QueryOptimizer) -> None:
 
     assert edge.run(work()) == []
     assert [call.failed for call in ctx.evidence.d1] == [True, False]
+    queries.invalidate_cache("*")
+    assert queries.cache._readers == {}
 
 
 def test_fresh_look_ups_pass_the_cache_by(edge: Edge, queries: QueryOptimizer) -> None:
