@@ -2,12 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+GALLERY := smoke/tiny steady/baseline
+GALLERY_RUNS := $(addprefix reports/out/gallery/,$(GALLERY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test check bench clean
+.PHONY: help setup browser run test check gallery gate baselines selftest bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## a virtual environment in .venv with everything in it
 
@@ -34,6 +36,24 @@ check: $(STAMP) ## format, lint, import directions, types, all tests: what CI ru
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(MAKE) test
+	$(MAKE) gate
+
+gallery: $(STAMP) ## simulate the bundled scenarios that baselines are kept of
+	rm -rf reports/out/gallery
+	@for scenario in $(GALLERY); do \
+	  echo "simulating $$scenario"; \
+	  $(BIN)/edgekpi simulate $$scenario --replications 10 --quiet \
+	    --out reports/out/gallery/$$scenario >/dev/null || [ $$? -lt 22 ] || exit 1; \
+	done
+
+gate: gallery ## judge them by their limits and against the baselines in reports/baselines
+	$(BIN)/edgekpi gate $(GALLERY_RUNS) --baseline reports/baselines --allow versions
+
+baselines: gallery ## make them the baselines, after a change of numbers that is meant
+	$(BIN)/edgekpi baseline promote $(GALLERY_RUNS)
+
+selftest: $(STAMP) ## measure the gate's false alarms and power; some minutes, for the night
+	$(BIN)/edgekpi gate --self-test
 
 bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
 	$(BIN)/python -m benchmarks.simulator

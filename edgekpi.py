@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import loadtest._commands
+import reports.commands
 import scenarios.commands
 import sim.commands
 from reports.cli import (
@@ -45,6 +46,7 @@ def parser() -> Parser:
     commands = Commands(__doc__)
     for room in (scenarios.commands, sim.commands, loadtest._commands):
         room.add_to(commands)
+    reports.commands.add_to(commands, sim.commands.self_test)
     both = commands.add("run", run_both, "simulate, load our emulated server, compare, report")
     scenarios.commands.add_scenario(both)
     add_output(both)

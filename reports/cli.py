@@ -17,8 +17,8 @@ CORRECT = "nothing was run; correct the above"
 EPILOG = """\
 exit codes, and the words that go with them:
    0  pass          the target of every required KPI is met
-  20  missed, alert a target is not met; the system's own errors are among these
-  21  inconclusive, no-data  too few or too noisy samples, or nothing measured it
+  20  missed, alert, regressed  a target is not met, or a KPI is worse than its baseline
+  21  inconclusive, no-data  too few or too noisy samples, nothing measured it, or no such baseline
   22  not valid     the run itself failed: load not offered, nobody ever answered, Ctrl-C
   23  wrong input   scenario, record or option
 

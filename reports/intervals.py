@@ -121,13 +121,24 @@ def order_statistics(sample: Sample, p: float) -> Estimate:
 
 
 def clopper_pearson(part: int, total: int) -> Estimate:
-    """The exact binomial interval of a ratio (Clopper and Pearson 1934, by beta quantiles)."""
+    """The ratio of all samples, with its exact binomial interval."""
     if not total:
         return nothing("no samples")
+    ends = binomial_bounds(part, total, _TAIL)
+    return Estimate(part / total, ends, total, 0, "Clopper-Pearson of all samples")
+
+
+def binomial_bounds(part: int, total: int, tail: float) -> tuple[float, float]:
+    """Where the true share of ``part`` of ``total`` lies, missed by ``tail`` on either side.
+
+    Exact (Clopper and Pearson 1934, by beta quantiles). Raises ``ValueError`` for a total of 0.
+    """
+    if not total:
+        raise ValueError("a share of nothing")
     rest = total - part
-    low = float(special.betaincinv(part, rest + 1, _TAIL)) if part else 0.0
-    high = float(special.betaincinv(part + 1, rest, 1 - _TAIL)) if rest else 1.0
-    return Estimate(part / total, (low, high), total, 0, "Clopper-Pearson of all samples")
+    low = float(special.betaincinv(part, rest + 1, tail)) if part else 0.0
+    high = float(special.betaincinv(part + 1, rest, 1 - tail)) if rest else 1.0
+    return low, high
 
 
 def binomial_quantile(q: float, n: int, p: float) -> int:

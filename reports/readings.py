@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from reference_impl.hdr import Histogram
 from reports import intervals
 from reports.intervals import Estimate, Sample, Share, nothing
 from reports.kpis import STALENESS, Kpi
-from reports.record import Kind, RunRecord
+from reports.record import RunRecord, Unit
 from reports.stability import UNSTABLE, unstable
 
 US_PER_MS = 1e3
 US_PER = {"ms": US_PER_MS, "s": 1e6}
 BYTES_PER_MIB = 2.0**20
+
+
+class NoValue(Exception):
+    """One unit has no value of a KPI; the message says why."""
 
 
 def read(record: RunRecord, kpi: Kpi) -> Estimate:
@@ -24,10 +30,7 @@ def read(record: RunRecord, kpi: Kpi) -> Estimate:
 
 
 def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
-    units = [
-        Sample(unit.series.get(kpi.source) or Histogram(), unit.failed.get(kpi.source, 0))
-        for unit in record.units
-    ]
+    units = [_sample(unit, kpi) for unit in record.units]
     measured = any(unit.size for unit in units)
     if measured and not kpi.zero_is_data and not any(unit.histogram.sum_us for unit in units):
         return nothing("every sample is 0, its timers were frozen")
@@ -37,7 +40,7 @@ def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
         return Estimate(None, None, samples, failed, f"{UNSTABLE}: {growing}")
     if not measured and kpi is STALENESS and (answers := _answers_of_known_age(record)):
         return Estimate(0.0, (0.0, 0.0), answers, 0, "no answer was stale")
-    found = intervals.percentile(units, kpi.p, _unit_word(record.kind), wider=_in_real_time(record))
+    found = intervals.percentile(units, kpi.p, record.unit_word, wider=_in_real_time(record))
     return found.scaled(1 / US_PER[kpi.unit])
 
 
@@ -47,16 +50,13 @@ def _answers_of_known_age(record: RunRecord) -> int:
 
 
 def _ratio(record: RunRecord, kpi: Kpi) -> Estimate:
-    units = [
-        Share(unit.counts.get(f"{kpi.source}.part", 0), unit.counts.get(f"{kpi.source}.total", 0))
-        for unit in record.units
-    ]
+    units = [_share(unit, kpi) for unit in record.units]
     total = sum(unit.total for unit in units)
     if total and record.count(f"{kpi.source}.unknown") == total:
         return nothing(f"none of {total} samples told what it was")
     if kpi.by_value:
         return intervals.clopper_pearson(sum(unit.part for unit in units), total)
-    return intervals.ratio(units, _unit_word(record.kind), wider=_in_real_time(record))
+    return intervals.ratio(units, record.unit_word, wider=_in_real_time(record))
 
 
 def _maximum(record: RunRecord, kpi: Kpi) -> Estimate:
@@ -70,8 +70,57 @@ def _maximum(record: RunRecord, kpi: Kpi) -> Estimate:
     return found.scaled(1 / BYTES_PER_MIB)
 
 
-def _unit_word(kind: Kind) -> str:
-    return "replications" if kind == "simulated" else "blocks"
+def read_unit(unit: Unit, kpi: Kpi) -> float:
+    """The KPI of one replication, block or run alone, in its unit.
+
+    Raises :class:`NoValue` where there is none that could be compared with another.
+    """
+    if kpi.statistic == "maximum":
+        if unit.memory_max_bytes is None:
+            raise NoValue("nothing reported it")
+        return unit.memory_max_bytes / BYTES_PER_MIB
+    if kpi.statistic == "ratio":
+        share = _share(unit, kpi)
+        if not share.total:
+            raise NoValue("no samples")
+        return share.part / share.total
+    sample = _sample(unit, kpi)
+    if sample.size < (fewest := fewest_compared(kpi.p)):
+        raise NoValue(f"{sample.size} samples of it, {fewest} are needed")
+    value = sample.percentile(kpi.p)
+    if value is None:
+        raise NoValue(f"over {1 - kpi.p:.0%} of its samples failed")
+    return value / US_PER[kpi.unit]
+
+
+def fewest_compared(p: float) -> int:
+    """The fewest samples of one unit whose percentile is compared: that of fewer is the maximum."""
+    return math.ceil(round(1 / (1 - p), 6))
+
+
+def samples_of(unit: Unit, kpi: Kpi) -> int:
+    """How many samples one unit has of a KPI."""
+    if kpi.statistic == "maximum":
+        return int(unit.memory_max_bytes is not None)
+    return _share(unit, kpi).total if kpi.statistic == "ratio" else _sample(unit, kpi).size
+
+
+def same_samples(one: Unit, other: Unit, kpi: Kpi) -> bool:
+    """Whether all that the KPI is read from is equal in both: every counter, not the value only."""
+    if kpi.statistic == "maximum":
+        return one.memory_max_bytes == other.memory_max_bytes
+    if kpi.statistic == "ratio":
+        return _share(one, kpi) == _share(other, kpi)
+    return _sample(one, kpi) == _sample(other, kpi)
+
+
+def _sample(unit: Unit, kpi: Kpi) -> Sample:
+    return Sample(unit.series.get(kpi.source) or Histogram(), unit.failed.get(kpi.source, 0))
+
+
+def _share(unit: Unit, kpi: Kpi) -> Share:
+    counts = unit.counts
+    return Share(counts.get(f"{kpi.source}.part", 0), counts.get(f"{kpi.source}.total", 0))
 
 
 def _in_real_time(record: RunRecord) -> bool:

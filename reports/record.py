@@ -2,10 +2,14 @@
 
 Histograms are kept, not percentiles, so another percentile can be asked of an old run. A
 simulated record holds no wall-clock time: the same scenario and seed give the same bytes.
+
+A record ends with a digest of everything else in it, so a file that was edited after its run is
+refused. It is no signature: whoever means to deceive can compute it anew.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -17,7 +21,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 from reference_impl.hdr import Histogram
 from reports.kpis import BY_NAME, DEFAULT_LIMITS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "run.json"
 ROUTES = ("tracking", "attribution")
 
@@ -116,6 +120,16 @@ class RunRecord:
     notes: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def unit_word(self) -> str:
+        """What its units are, in the plural."""
+        return "replications" if self.kind == "simulated" else "blocks"
+
+    @property
+    def seeds(self) -> range:
+        """The seed of each unit of a simulated record: replications count up from the first."""
+        return range(self.seed, self.seed + len(self.units))
+
     def pooled(self, series: str) -> tuple[Histogram, int]:
         """All units' samples of a series in one histogram, and how many more failed."""
         whole = Histogram()
@@ -134,7 +148,11 @@ class RunRecord:
         return {n.removeprefix(prefix): self.count(n) for n in names if n.startswith(prefix)}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, all of them; :meth:`from_json` reads them back."""
+        """Plain values, all of them, and their digest; :meth:`from_json` reads them back."""
+        content = self._content()
+        return {**content, "digest": sha256(content)}
+
+    def _content(self) -> dict[str, Any]:
         return {
             "schema_version": self.schema_version,
             "kind": self.kind,
@@ -155,14 +173,14 @@ class RunRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
         """Raises ``ValueError`` with the first thing that is missing, wrong or inconsistent."""
-        version = data.get("schema_version")
+        version = _mapping(data).get("schema_version")
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema_version is {version!r}, this program reads {SCHEMA_VERSION}")
         kind = _part(data, "kind", str)
         if kind not in get_args(Kind):
             raise ValueError(f"kind is {kind!r}, expected one of {', '.join(get_args(Kind))}")
         window = _part(data, "window", dict)
-        return cls(
+        record = cls(
             kind=cast(Kind, kind),
             scenario=_part(data, "scenario", str),
             scenario_settings=_part(data, "scenario_settings", dict),
@@ -177,6 +195,18 @@ class RunRecord:
             invalid=_texts(data, "invalid"),
             notes=_texts(data, "notes"),
         )
+        record._check(data)
+        return record
+
+    def _check(self, data: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` unless the parts agree, and ``data`` is what a run has written."""
+        if not 0 <= self.window.start_us < self.window.end_us:
+            raise ValueError("the window ends before it starts")
+        if self.scenario_sha256 != sha256(self.scenario_settings):
+            raise ValueError("scenario_sha256 is not that of scenario_settings")
+        content = {name: value for name, value in data.items() if name != "digest"}
+        if _part(data, "digest", str) != sha256(content):
+            raise ValueError("its digest is not that of its content: it was edited after the run")
 
     def save(self, folder: Path | str) -> Path:
         """Write ``run.json`` into ``folder`` (made if need be) whole or not at all; its path.
@@ -197,8 +227,7 @@ def load(path: Path | str) -> RunRecord:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        return RunRecord.from_json(_mapping(data))
+        return RunRecord.from_json(decode(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
@@ -207,16 +236,22 @@ def load(path: Path | str) -> RunRecord:
         raise RecordError(f"{path}: not a usable run record: {error}") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old file or the new one, never half.
+def decode(text: str) -> Any:
+    """Strict JSON: neither NaN nor infinity. Raises ``ValueError``."""
+    return json.loads(text, parse_constant=_refuse_constant)
 
-    The folder is made if need be. Raises ``OSError`` if that is impossible.
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
+
+    Text is written as UTF-8, and the folder is made if need be. Raises ``OSError`` if that is
+    impossible.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes it private, a report is to be shared
@@ -224,6 +259,11 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sha256(data: Any) -> str:
+    """The SHA-256 of plain values: equal values have equal digests, in whatever order."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_constant(name: str) -> float:

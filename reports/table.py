@@ -73,7 +73,7 @@ def _kpi_table(runs: Sequence[Run], console: Console) -> Table:
     table = make_table(console, "KPI", "target", "alert", *worlds)
     for results in zip(*(verdict.kpis for _, verdict in runs), strict=True):
         kpi, first = results[0].kpi, results[0]
-        cells = [cell for result in results for cell in (_value(result), _word(result))]
+        cells = [cell for result in results for cell in (value_cell(result), _word(result))]
         target = wording.limit(kpi.meets, first.target, kpi.unit)
         table.add_row(
             kpi.name, target, wording.limit(kpi.beyond, first.alert, kpi.unit), *map(str, cells)
@@ -81,7 +81,8 @@ def _kpi_table(runs: Sequence[Run], console: Console) -> Table:
     return table
 
 
-def _value(result: KpiResult) -> str:
+def value_cell(result: KpiResult) -> str:
+    """The value with its interval, or how it is said where there is none."""
     if result.verdict == "no-data":
         return "-"
     value = wording.quantity(result.value, result.unit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 from reports.html import write_report
@@ -27,7 +28,7 @@ def tell(
 ) -> int:
     """Write the report, print the table, the verdict as JSON if asked, and the last line.
 
-    ``runs`` are one or two; the worse verdict is the answer, and its exit code comes back.
+    The worst verdict of all runs is the answer, and its exit code comes back.
     """
     report = out / "report.html"
     write_report(report, [record for record, _ in runs], [verdict for _, verdict in runs], agree)
@@ -36,7 +37,7 @@ def tell(
     print_runs(runs, console)
     if agree is not None:
         print_agreement(agree, console)
-    verdict = runs[0][1] if len(runs) == 1 else worse(runs[0][1], runs[1][1])
+    verdict = reduce(worse, (verdict for _, verdict in runs))
     print(f"\nReport: {report}", file=stream)
     print(verdict.last_line, file=stream)
     if as_json:

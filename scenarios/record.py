@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 
 from reports.kpis import DEFAULT_LIMITS
-from reports.record import Kind, RunRecord, Unit, Window
+from reports.record import Kind, RunRecord, Unit, Window, sha256
 from scenarios.schema import Scenario
 
 
@@ -28,7 +26,7 @@ def new_record(
         kind=kind,
         scenario=scenario.name,
         scenario_settings=settings,
-        scenario_sha256=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        scenario_sha256=sha256(settings),
         seed=seed,
         window=window,
         units=units,

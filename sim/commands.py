@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,24 @@ def verify(options: argparse.Namespace) -> int:
             findings += experiment.findings(options.seed)
             counter.advance(experiment.size)
     return tell(findings, options.json)
+
+
+def self_test(options: argparse.Namespace) -> int:
+    """Measure the gate's false alarms and its power on runs of our own."""
+    from reports.commands import rules_of
+    from reports.progress import Counter
+    from sim.error_rates import SelfTest
+    from sim.self_test import false_alarms, powers, steps
+
+    rules = rules_of(options)
+    with Counter("judging builds", steps(options.pairs), quiet=options.quiet) as counter:
+        alarms = false_alarms(options.pairs, rules, counter.advance)
+        found = SelfTest(rules.alpha, alarms, powers(rules, counter.advance))
+    for line in found.lines():
+        print(line, file=sys.stderr if options.json else sys.stdout)
+    if options.json:
+        print(json.dumps(found.to_json()))
+    return found.code
 
 
 def serve(options: argparse.Namespace) -> int:

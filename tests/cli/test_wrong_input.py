@@ -9,7 +9,9 @@ import pytest
 
 from tests.cli.ran import Run
 
-VERBS = ("check", "simulate", "verify", "serve", "load", "run")
+VERBS = (
+    "check", "simulate", "verify", "serve", "load", "gate", "compare", "report", "baseline", "run",
+)  # fmt: skip
 
 WRONG = """\
 name: wrong
@@ -157,6 +159,16 @@ def test_help_lists_what_works(run: Run) -> None:
             ],
         ),
         ("run", ["--set", "--out", "--json", "--quiet"]),
+        (
+            "gate",
+            [
+                *("--baseline", "--alpha", "--min-effect", "--limit", "--fail-on", "--allow"),
+                *("--junit", "--markdown", "--json", "--self-test", "--pairs", "--quiet"),
+            ],
+        ),
+        ("compare", ["--alpha", "--min-effect", "--json"]),
+        ("report", ["--out", "--json"]),
+        ("baseline", ["--folder", "--add"]),
     ],
 )
 def test_help_of_each_command_is_complete(run: Run, verb: str, options: list[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from reference_impl.hdr import Histogram
 from reports.kpis import KPI_NAMES
-from reports.record import Kind, RunRecord, Unit, Window
+from reports.record import Kind, RunRecord, Unit, Window, sha256
 
 SERIES_MS = {
     "latency.tracking.intended": 40,
@@ -57,19 +57,27 @@ def unit(seed: int, samples: int, factor: float = 1.0) -> Unit:
 
 @pytest.fixture
 def make_record() -> Callable[..., RunRecord]:
-    """``make_record(kind, samples, factor, units)``: a valid run that meets every target."""
+    """``make_record(kind, samples, factor, units, first)``: a valid run that meets every target.
+
+    ``first`` is its first seed: another one gives other samples.
+    """
 
     def make(
-        kind: Kind = "simulated", samples: int = 400, factor: float = 1.0, units: int = 5
+        kind: Kind = "simulated",
+        samples: int = 400,
+        factor: float = 1.0,
+        units: int = 5,
+        first: int = 1,
     ) -> RunRecord:
+        settings = {"name": "baseline", "seed": 1}
         return RunRecord(
             kind=kind,
             scenario="steady/baseline",
-            scenario_settings={"name": "baseline", "seed": 1},
-            scenario_sha256="0" * 64,
-            seed=1,
+            scenario_settings=settings,
+            scenario_sha256=sha256(settings),
+            seed=first,
             window=Window(5_000_000, 35_000_000),
-            units=[unit(seed, samples, factor) for seed in range(units)],
+            units=[unit(first - 1 + index, samples, factor) for index in range(units)],
             required=list(KPI_NAMES),
             cache_types=["attribution", "channelMetrics", "userJourneys"],
             provenance={"python": "3.11.7", "sqlite": "3.54.1"},

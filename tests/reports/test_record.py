@@ -74,7 +74,7 @@ def _unit(data: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: d.update(schema_version=2), "schema_version is 2, this program reads 1"),
+        (lambda d: d.update(schema_version=1), "schema_version is 1, this program reads 2"),
         (lambda d: d.update(kind="dreamt"), "kind is 'dreamt'"),
         (lambda d: d.pop("kind"), "kind is missing"),
         (lambda d: d.update(seed=True), "seed is missing or not of type int"),
@@ -91,6 +91,14 @@ def _unit(data: dict[str, Any]) -> dict[str, Any]:
         (lambda d: _unit(d)["failed"].update(cpu=1.5), "failed holds something else"),
         (lambda d: _unit(d)["series"]["cpu"].update(count=11), "count is 11"),
         (lambda d: _unit(d).update(memory_max_bytes="much"), "memory_max_bytes"),
+        (lambda d: d["window"].update(end_us=0), "the window ends before it starts"),
+        (lambda d: d["scenario_settings"].update(seed=2), "not that of scenario_settings"),
+        (lambda d: d.pop("digest"), "digest is missing"),
+        (lambda d: d.update(digest="0" * 64), "edited after the run"),
+        (lambda d: d["provenance"].update(sqlite="3.0"), "edited after the run"),
+        (lambda d: d["limits"].update(d1_query_p95=[500, 1000]), "edited after the run"),
+        (lambda d: _unit(d)["counts"].update({"cache.part": 17}), "edited after the run"),
+        (lambda d: d.update(more=1), "edited after the run"),
     ],
 )
 def test_inconsistent_records_are_refused(
@@ -109,7 +117,7 @@ def test_inconsistent_records_are_refused(
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[]", "NaN", "7", '{"schema_version": 1, "x": Infinity}'])
+@pytest.mark.parametrize("text", ["[]", "NaN", "7", '{"schema_version": 2, "x": Infinity}'])
 def test_json_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     """Valid JSON, or nearly, but not a record."""
     path = tmp_path / "run.json"

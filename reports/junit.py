@@ -1,0 +1,100 @@
+"""The gate's verdict as JUnit XML, for whatever shows test results.
+
+A suite a scenario and world, and in it two cases a KPI and route: its limit, and its change where
+there was a baseline. Missed or regressed is a failure, no data and a run that is not valid are
+errors, and what is not known is skipped, with the sentence that says what would decide it.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as xml
+
+from reports.gate import GateVerdict, GateWord, Judged, Rules, weight
+from reports.kpis import Kpi
+from reports.record import ROUTES
+
+_OUTCOMES: dict[GateWord, str] = {
+    "not valid": "error",
+    "no-data": "error",
+    "alert": "failure",
+    "missed": "failure",
+    "regressed": "failure",
+    "inconclusive": "skipped",
+}
+_TOTALS = {"error": "errors", "failure": "failures", "skipped": "skipped"}
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(verdict: GateVerdict) -> str:
+    """The whole document; equal verdicts give equal text."""
+    root = xml.Element("testsuites", name="edgekpi gate")
+    for judged in verdict.judged:
+        _add_suite(root, judged, verdict.rules)
+    _add_totals(root, list(root.iter("testcase")))
+    xml.indent(root)
+    return xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def route_of(kpi: Kpi) -> str:
+    """The route whose requests a KPI is about, or "all"."""
+    return next((route for route in ROUTES if f".{route}." in f".{kpi.source}."), "all")
+
+
+def _add_suite(root: xml.Element, judged: Judged, rules: Rules) -> None:
+    suite = xml.SubElement(root, "testsuite", name=_clean(judged.pool.name))
+    _add_properties(suite, judged)
+    for result, change in judged.rows():
+        if judged.verdict.word == "not valid" or judged.invalid:
+            reason = "; ".join(judged.pool.invalid or judged.invalid)
+            _add_case(suite, judged, result.kpi, "limit", "not valid", reason)
+            continue
+        word = weight(result.verdict, rules)
+        text = f"{result.sentence()}; {result.advice}".rstrip("; ")
+        _add_case(suite, judged, result.kpi, "limit", word, text, result.counts)
+        if change is not None:
+            word = weight(change.word, rules, change.undecided)
+            _add_case(suite, judged, result.kpi, "change", word, change.text, change.counts)
+    _add_totals(suite, list(suite.iter("testcase")))
+
+
+def _add_properties(suite: xml.Element, judged: Judged) -> None:
+    properties = xml.SubElement(suite, "properties")
+    told = {"runs": judged.pool.describe(), **judged.pool.records[0].provenance}
+    for name, value in sorted(told.items()):
+        xml.SubElement(properties, "property", name=_clean(name), value=_clean(str(value)))
+
+
+def _add_case(
+    suite: xml.Element,
+    judged: Judged,
+    kpi: Kpi,
+    question: str,
+    word: GateWord,
+    text: str,
+    counts: bool = True,
+) -> None:
+    of = f"{judged.pool.scenario}.{judged.pool.kind}.{route_of(kpi)}"
+    case = xml.SubElement(
+        suite, "testcase", classname=_clean(of), name=f"{kpi.name} {question}", time="0"
+    )
+    message = _clean(f"{word}: {text}")
+    outcome = _OUTCOMES.get(word) if counts else "skipped"
+    if outcome is None:
+        xml.SubElement(case, "system-out").text = message
+    elif outcome == "skipped":
+        xml.SubElement(case, "skipped", message=message if counts else f"not required; {message}")
+    else:
+        xml.SubElement(case, outcome, type=word, message=message).text = message
+
+
+def _add_totals(element: xml.Element, cases: list[xml.Element]) -> None:
+    element.set("tests", str(len(cases)))
+    for tag, name in _TOTALS.items():
+        element.set(name, str(sum(case.find(tag) is not None for case in cases)))
+    element.set("time", "0")
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
