@@ -89,7 +89,7 @@ def read_unit(unit: Unit, kpi: Kpi) -> float:
         raise NoValue(f"{sample.size} samples of it, {fewest} are needed")
     value = sample.percentile(kpi.p)
     if value is None:
-        raise NoValue(f"over {1 - kpi.p:.0%} of its samples failed")
+        raise NoValue(f"over {(1 - kpi.p) * 100:g} % of its samples failed")
     return value / US_PER[kpi.unit]
 
 
