@@ -69,15 +69,15 @@ def _law(setting: str) -> tuple[str, ...]:
 WORLDS: tuple[dict[str, Knob], ...] = (
     {
         "cache_hit_ratio": Knob(("kv.expiration_ttl_s.attribution",), 1.0, 1 / 60),
-        "queue_processing_p95": Knob(_law("kv.write_ms"), 1.0, 4.0),
+        "queue_processing_p95": Knob(_law("kv.write_ms"), 1.0, 1.5),
         "error_ratio": Knob(("client.timeout_s",), 1.0, 1 / 100),
     },
     {
-        "tracking_latency_p95": Knob(_law("client.rtt_ms"), 1.0, 4.0),
-        "attribution_latency_p95": Knob(_law("kv.read_central_ms"), 1.0, 4.0),
-        "d1_query_p95": Knob(_law("d1.commit_ms"), 1.0, 4.0),
-        "worker_memory_max": Knob(("edge.base_memory_mib",), 1.0, 4.0),
-        "worker_cpu_p95": Knob(_law("edge.cpu_ms"), 1.0, 4.0),
+        "tracking_latency_p95": Knob(_law("client.rtt_ms"), 1.0, 1.5),
+        "attribution_latency_p95": Knob(_law("kv.read_central_ms"), 1.0, 1.5),
+        "d1_query_p95": Knob(_law("d1.commit_ms"), 1.0, 1.5),
+        "worker_memory_max": Knob(("edge.base_memory_mib",), 1.0, 1.5),
+        "worker_cpu_p95": Knob(_law("edge.cpu_ms"), 1.0, 1.5),
     },
 )
 """Worlds with known changes, the knob of each KPI that is changed in them. KPIs share a world where
