@@ -1,8 +1,12 @@
-"""``edgekpi load``: the load test in a process of its own, for a named host or our own server."""
+"""``edgekpi load``: the load test in a process of its own, for a named host or our own server.
+
+``edgekpi plan`` writes what it would send, for other load generators.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,19 +18,26 @@ from reports.cli import (
     WRONG_INPUT,
     Commands,
     Parser,
+    WrongInput,
     add_output,
     output_folder,
     whole,
 )
+from reports.files import whole_file
 from scenarios.commands import add_scenario, scenario_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.tell import Run
+    from scenarios.journeys import Conversion
+    from scenarios.schema import Scenario
 
 
 def add_to(commands: Commands) -> None:
-    """Add this room's command."""
+    """Add this room's commands."""
     _add_load(commands.add("load", load, "answer a scenario against a server, with Locust"))
+    _add_plan(commands.add("plan", plan, "write what a load test would send, and when"))
 
 
 def load(options: argparse.Namespace) -> int:
@@ -68,6 +79,43 @@ def load_into(out: Path, options: argparse.Namespace) -> Run | int:
             print(error, file=sys.stderr)
             return NOT_VALID
     return _recorded_since(started_ns, out) or code
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Write the requests of a scenario's plan as CSV."""
+    from loadtest._plan import requests_of, write_csv
+    from reports.progress import Counter
+    from scenarios.plan import Plan
+
+    scenario = scenario_of(options)
+    conversions = _conversions(options, scenario)
+    seed = scenario.seed if options.seed is None else options.seed
+    expected = Plan(scenario, seed, len(conversions)).expected_requests()
+    with Counter("planning", expected, quiet=options.quiet) as counter:
+        planned = requests_of(scenario, seed, conversions)
+        if options.csv is None:
+            try:
+                write_csv(sys.stdout, planned, counter.advance)
+                sys.stdout.flush()
+            except BrokenPipeError:  # `| head` has seen enough; nothing is left to be flushed
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            with whole_file(Path(options.csv)) as file:
+                write_csv(file, planned, counter.advance)
+    return 0
+
+
+def _conversions(options: argparse.Namespace, scenario: Scenario) -> Sequence[Conversion]:
+    from scenarios.ids import read_ids
+    from scenarios.journeys import load_population
+    from scenarios.loader import ScenarioError, find
+
+    if scenario.population.csv is None:
+        return load_population(scenario.data).conversions
+    try:
+        return read_ids(scenario.population, find(options.scenario).parent)
+    except ScenarioError as error:
+        raise WrongInput(*error.problems) from None
 
 
 def left_nothing(code: int) -> int:
@@ -121,3 +169,11 @@ def _add_load(parser: Parser) -> None:
     parser.add_argument("--think-time", type=float, metavar="S", help=think)
     raw = "write every request, warm-up included, as CSV"
     parser.add_argument("--raw", metavar="FILE", help=raw)
+
+
+def _add_plan(parser: Parser) -> None:
+    add_scenario(parser)
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="instead of the scenario's")
+    where = "the file to write; without a name, or without the option, standard output"
+    parser.add_argument("--csv", nargs="?", metavar="FILE", help=where)
+    parser.add_argument("--quiet", action="store_true", help="no progress")

@@ -30,6 +30,7 @@ from loadtest._messages import Message
 from loadtest._options import Setup, add_arguments, prepare
 from loadtest._progress import follow
 from loadtest._run import Run
+from loadtest._web import add_tab
 from loadtest._worker import Worker
 from loadtest._workload import Workload, workload_of
 from reports.cli import NOT_VALID, WRONG_INPUT
@@ -57,7 +58,8 @@ class LoadTest:
         self._setup: Setup | None = None
         self._run: Run | None = None
         self._crew: Crew | None = None
-        self._unsaid: Run | None = None
+        self._latest: Run | None = None
+        self._announced = False
         self._worker: Worker | None = None
         self._progress: gevent.Greenlet[..., None] | None = None
 
@@ -96,6 +98,8 @@ class LoadTest:
         environment.events.test_start.add_listener(self.on_test_start)
         environment.events.test_stopping.add_listener(self.on_test_stopping)
         environment.events.quitting.add_listener(self.on_quitting)
+        if environment.web_ui is not None:
+            add_tab(environment.web_ui, lambda: self._latest.units() if self._latest else [])
         self._interrupt = gevent.signal_handler(signal.SIGINT, self._on_interrupt, environment)
 
     def on_test_start(self, environment: Any, **_: Any) -> None:
@@ -155,7 +159,8 @@ class LoadTest:
         locust.log.unhandled_greenlet_exception = False  # of an earlier run
         workload, run_id = workload_of(self._setup), uuid.uuid4().hex[:12]
         self._crew = _crew_of(environment, workload, run_id)
-        self._run = self._unsaid = run = Run(workload, run_id, self._crew, _crashed)
+        self._announced = False
+        self._run = self._latest = run = Run(workload, run_id, self._crew, _crashed)
         self._progress = None if self._setup.quiet else follow(run)
         run.start(lambda: self._ended(run, environment))
 
@@ -177,8 +182,8 @@ class LoadTest:
 
     def _announce(self) -> None:
         """Print the result of the last run, unless that has been done."""
-        run, self._unsaid = self._unsaid, None
-        if run is None or run.setup.quiet:
+        run, announced, self._announced = self._latest, self._announced, True
+        if run is None or announced or run.setup.quiet:
             return
         if run.result is None:
             print("22 not valid all KPIs: no record was written; see the messages above")

@@ -7,20 +7,21 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 from loadtest._bodies import Values, body_of
 from loadtest._dispatch import Arrival
 from loadtest._guard import Target
-from loadtest._options import Setup
 from loadtest._secrets import Secrets
 from reference_impl.times import from_wall_us
 from scenarios.headers import SIGNED_FIELDS, Header
 from scenarios.journeys import Conversion
 from scenarios.plan import TRACKING
 from scenarios.requests import event_of
+from scenarios.schema import Scenario
 from scenarios.target import Route
+from scenarios.target import Target as Mapped
 from scenarios.template import Template
 
 
@@ -34,10 +35,26 @@ class Message(NamedTuple):
     payload: bytes
 
 
+class Asked(Protocol):
+    """What the words of a request depend on; a setup has all of it."""
+
+    @property
+    def scenario(self) -> Scenario: ...
+
+    @property
+    def mapped(self) -> Mapped: ...
+
+    @property
+    def targets(self) -> Mapping[str, Target]: ...
+
+    @property
+    def secrets(self) -> Secrets: ...
+
+
 class Messages:
     """Writes the requests of one run; each carries the run, its number in the plan and its node."""
 
-    def __init__(self, setup: Setup, conversions: Sequence[Conversion], run_id: str) -> None:
+    def __init__(self, setup: Asked, conversions: Sequence[Conversion], run_id: str) -> None:
         self._conversions = conversions
         self._model = setup.scenario.workload.attribution.model
         self._nodes = [node.name for node in setup.scenario.edge.nodes]
@@ -69,7 +86,7 @@ Compute = Callable[[Values], str]
 class _Writer:
     """Writes the requests of one route."""
 
-    def __init__(self, name: str, route: Route, setup: Setup, run_id: str) -> None:
+    def __init__(self, name: str, route: Route, setup: Asked, run_id: str) -> None:
         target = setup.targets[name]
         self._name = name
         self._route = route

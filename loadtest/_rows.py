@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_impl.hdr import rank_of
+from reports.files import whole_file
 from reports.kpis import P
 from reports.record import Window
 from reports.samples import FAILED, Samples
@@ -106,16 +106,10 @@ class Rows:
         Raises:
             OSError: when the file cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(Row._fields)
-                writer.writerows(sorted(self))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(Row._fields)
+            writer.writerows(sorted(self))
 
     def worst_minutes(self, window: Window) -> dict[str, WorstMinute]:
         """For each route the worst minute of its latency from the intended start.

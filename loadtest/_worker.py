@@ -137,7 +137,11 @@ class Reporter:
         """Send a report now and then, until killed."""
         while True:
             gevent.sleep(REPORT_EVERY_S)
-            self._send(self._changed_blocks())
+            self.send()
+
+    def send(self) -> None:
+        """Send what has changed, and the next requests of the list."""
+        self._send(self._changed_blocks())
 
     def send_last(self, problem: str) -> str:
         """Finish the generator and send all of it; why it is not complete, or nothing."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from reference_impl.messages import HITS, Layer
+from reports import wording
 from reports.intervals import Sample
 from reports.kpis import P
 from reports.readings import BYTES_PER_MIB, US_PER_MS
-from reports.record import RunRecord
+from reports.record import ROUTES, RunRecord
 from reports.stability import loads, unstable
 
 TIMINGS = (
@@ -63,6 +64,28 @@ def timing(record: RunRecord, title: str, series: str) -> Timing:
     sample = Sample(*record.pooled(series))
     value = None if unstable(record) else sample.percentile(P)
     return Timing(title, None if value is None else value / US_PER_MS, sample.size)
+
+
+def worst_minute(record: RunRecord, route: str) -> str:
+    """P95 of the worst minute of a route and when that began; empty if the run has not noted it.
+
+    For example ``83.1 ms from 60 s``. A load test notes it, from its list of all requests.
+    """
+    start_us = record.provenance.get(f"worst_minute_{route}_start_us")
+    if not isinstance(start_us, int):
+        return ""
+    p95_us = record.provenance.get(f"worst_minute_{route}_p95_us")
+    value = p95_us / US_PER_MS if isinstance(p95_us, int) else None
+    return f"{wording.quantity(value, 'ms')} from {start_us / 1e6:g} s"
+
+
+def worst_minutes(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
+    """The rows of :func:`worst_minute`: a title, and a cell for each run ("" where unknown)."""
+    rows = [
+        (f"{route.capitalize()}, worst minute", [worst_minute(record, route) for record in records])
+        for route in ROUTES
+    ]
+    return [(title, cells) for title, cells in rows if any(cells)]
 
 
 def lookups(record: RunRecord) -> list[LookupRow]:

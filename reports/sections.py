@@ -32,6 +32,17 @@ DEFINITIONS = (
         " that connections are new. A sample belongs to the window of its intended start.",
     ),
     (
+        "Clock",
+        "A simulation has its own, in virtual time. A run in real time reads one monotonic clock on"
+        " the machine of the generator, at the intended start, the actual start and the end; the"
+        " rows “from the actual start” leave out what the generator was late.",
+    ),
+    (
+        "Worst minute",
+        "The minute of the window with the highest P95 of its own, and when it began. A rest under"
+        " half a minute belongs to the last one.",
+    ),
+    (
         "Failed",
         "Errors, time-outs, an unexpected status and requests unfinished at the end have no value;"
         " they count as slower than any limit. If over 5 % of the samples failed, the P95 is none.",
@@ -150,6 +161,10 @@ def explanations(records: Sequence[RunRecord]) -> str:
         if any(timing.samples for timing in row)
     ]
     rows += details.load_rows(records)
+    rows += [
+        [title, *(escape(cell) or DASH for cell in cells)]
+        for title, cells in details.worst_minutes(records)
+    ]
     rows += _memory_rows(records)
     rows += _failure_rows(records)
     return (

@@ -115,6 +115,8 @@ def _detail_table(records: Sequence[RunRecord], console: Console) -> Table:
         cells = [_timing(details.timing(record, title, series)) for record in records]
         if any(cell != "-" for cell in cells):
             table.add_row(title, *cells)
+    for title, cells in details.worst_minutes(records):
+        table.add_row(title, *(cell or "-" for cell in cells))
     _add_counts(table, records)
     return table
 

@@ -10,7 +10,8 @@ import pytest
 from tests.cli.ran import Run
 
 VERBS = (
-    "check", "simulate", "verify", "serve", "load", "gate", "compare", "report", "baseline", "run",
+    "check", "simulate", "verify", "serve", "load", "plan", "gate", "compare", "report", "baseline",
+    "run",
 )  # fmt: skip
 
 WRONG = """\
@@ -158,6 +159,7 @@ def test_help_lists_what_works(run: Run) -> None:
                 "--quiet",
             ],
         ),
+        ("plan", ["--set", "--seed", "--csv", "--quiet"]),
         ("run", ["--set", "--out", "--json", "--quiet"]),
         (
             "gate",

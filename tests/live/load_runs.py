@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -63,3 +64,14 @@ def last_line(text: str) -> str:
 def lost(record: RunRecord) -> list[str]:
     """Why a run is not valid, but for reasons that a busy machine can have."""
     return [reason for reason in record.invalid if not re.search("late|of a core", reason)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def get(url: str) -> str:
+    """The body of an answer. Raises ``OSError`` while nobody is there."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return str(answer.read().decode())

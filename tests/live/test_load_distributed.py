@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
 from reports import hlog
 from reports.record import ROUTES, RunRecord
-from tests.live.load_runs import Server, last_line, launch, lost, play, record_in, seen_by
+from tests.live.load_runs import (
+    Server,
+    free_port,
+    last_line,
+    launch,
+    lost,
+    play,
+    record_in,
+    seen_by,
+)
 
 pytestmark = pytest.mark.live
 
@@ -65,11 +73,6 @@ def test_a_killed_worker_makes_the_run_not_valid(tmp_path: Path, server: Server)
     assert record.count("errors.total") > 100
     assert last_line(out).startswith("22 not valid")
     assert "Traceback" not in err
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_a_master_and_two_workers_give_what_one_process_gives(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from reports.samples import load as load_samples
-from tests.live.load_runs import LOADTEST, Server, last_line, launch, play, record_in, seen_by
+from tests.live.load_runs import (
+    LOADTEST,
+    Server,
+    free_port,
+    get,
+    last_line,
+    launch,
+    play,
+    record_in,
+    seen_by,
+)
 
 pytestmark = pytest.mark.live
 
@@ -190,9 +203,20 @@ def test_quiet_says_nothing(tmp_path: Path, server: Server) -> None:
 
 
 def test_the_web_ui_plays_the_plan_too(tmp_path: Path, server: Server) -> None:
-    """Started from the UI (here at once), the verdict is printed when the plan ends."""
-    ui = ("--autostart", "--autoquit", "0", "--web-host", "127.0.0.1", "--web-port", "0")
-    process = launch(tmp_path, server("ok"), *ui)
+    """Started from the UI (here at once): our tab is there, and at the end the verdict."""
+    port = free_port()
+    ui = ("--autostart", "--autoquit", "2", "--web-host", "127.0.0.1", "--web-port", str(port))
+    process = launch(tmp_path, server("ok"), *ui, "--set", "measure.window_s=3")
+    told = rows = ""
+    while process.poll() is None and "attribution" not in rows:
+        time.sleep(0.2)
+        with contextlib.suppress(OSError, KeyError):
+            told = get(f"http://127.0.0.1:{port}/")
+            rows = json.dumps(
+                json.loads(get(f"http://127.0.0.1:{port}/stats/requests"))["extended_stats"]
+            )
     out, err = process.communicate(timeout=60)
     assert process.returncode == 21, out + err
     assert last_line(out).startswith("21 no-data")
+    assert "the tab Statistics is approximate" in told
+    assert '"p95"' in rows

@@ -63,3 +63,18 @@ def test_process_memory_is_what_the_run_noted(make_record: MakeRecord) -> None:
     assert details.process_memory_mib(record) is None
     record.provenance[details.PROCESS_MEMORY] = 3 * 2**20
     assert details.process_memory_mib(record) == 3
+
+
+def test_the_worst_minute_is_told_where_a_run_has_noted_it(make_record: MakeRecord) -> None:
+    """Its P95 and its beginning; "none" if it was lost to failures; no row if nobody knows."""
+    noted, silent = make_record(), make_record()
+    assert details.worst_minutes([silent]) == []
+    noted.provenance |= {
+        "worst_minute_tracking_start_us": 60_000_000,
+        "worst_minute_tracking_p95_us": 83_140,
+        "worst_minute_attribution_start_us": 0,
+    }
+    assert details.worst_minutes([noted, silent]) == [
+        ("Tracking, worst minute", ["83.1 ms from 60 s", ""]),
+        ("Attribution, worst minute", ["none from 0 s", ""]),
+    ]
