@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from reference_impl import queries
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.bulk import inserts
-from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.event_store import COLUMNS, NEW_EVENTS
 from scenarios.loader import load
 from sim.prepare import prepare
 
@@ -56,7 +56,7 @@ def _events() -> Iterator[list[Command]]:
     for i in range(CALLS):
         labels = ("touch", "edgekpi-email", "edgekpi", "edgekpi-1", None, None)
         values = (f"visitor-{i * 7919}", f"price-{i}", *labels, NOW, None, None, NOW)
-        ((sql, bound),) = inserts("user_journeys", JOURNEY_COLUMNS, [values], queries.NEW_EVENTS)
+        ((sql, bound),) = inserts("user_journeys", COLUMNS, [(*values, None)], NEW_EVENTS)
         yield [Command(sql, bound)]
 
 

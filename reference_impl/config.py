@@ -31,6 +31,7 @@ KV_MIN_CACHE_TTL_S = 30
 MAX_TTL_JITTER = 0.5
 
 L1Scope = Literal["isolate", "request"]
+Accept = Literal["d1", "queue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class StackConfig:
 
     ``attribution_models`` are brought up to date when a conversion is touched again, ``direct``
     is the rule for source-less touches, and ``data_driven`` learns from ``history_journeys``
-    stored journeys of either kind at most.
+    stored journeys of either kind at most. ``accept`` says what an event is accepted by: see
+    :mod:`ingest`.
 
     Raises:
         ValueError: for what KV would refuse or a look-up could not use.
@@ -71,6 +73,7 @@ class StackConfig:
     attribution_models: tuple[str, ...] = ("last_click", "first_click", "linear")
     direct: Direct = "skip"
     history_journeys: int = 100_000
+    accept: Accept = "d1"
 
     def __post_init__(self) -> None:
         if "default" not in self.kv_expiration_ttl_s:
@@ -81,6 +84,8 @@ class StackConfig:
             raise ValueError(f"kv_cache_ttl_s is {KV_MIN_CACHE_TTL_S} at least")
         if self.l1_scope not in ("isolate", "request"):
             raise ValueError(f"l1_scope is 'isolate' or 'request', not {self.l1_scope!r}")
+        if self.accept not in ("d1", "queue"):
+            raise ValueError(f"accept is 'd1' or 'queue', not {self.accept!r}")
         if not 0 <= self.kv_ttl_jitter <= MAX_TTL_JITTER:
             raise ValueError(f"kv_ttl_jitter is a share of 0 to {MAX_TTL_JITTER}")
         if self.l1_ttl_s < 1 or self.kv_stale_ttl_s < 0 or self.kv_read_timeout_us < 0:

@@ -4,7 +4,7 @@
 is version 0: empty, or made by the text of the specification, or by edgekpi 0.1. Its tables are
 rebuilt: times come into the one format, of rows with one ``event_id`` the first stays, and
 ``channel_performance`` is computed from the credits. Indexes and triggers of one's own on these
-tables are lost with the rebuilt ones.
+tables are lost with the rebuilt ones. Version 1 had no outbox.
 
 House rules of this file: statements and their order only. Each is a single statement and safe to
 run by ``prepare`` alone, since D1's ``exec`` takes one line at a time.
@@ -16,7 +16,7 @@ from reference_impl import schema
 from reference_impl.channels import RECOMPUTE
 from reference_impl.ports import D1Database, D1Error
 
-VERSION = 1
+VERSION = 2
 """The version of :mod:`schema` as it stands."""
 
 CREATE_VERSION = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
@@ -43,6 +43,8 @@ def statements(
     if version == VERSION:
         return today
     stamp = f"INSERT INTO schema_version (version) VALUES ({VERSION})"
+    if version == 1:
+        return [schema.ADD_RESEND_AT, *today, stamp]
     return [*(_REBUILT if used else []), *today, stamp]
 
 

@@ -79,7 +79,7 @@ CHANNEL = _object(
 SCHEMAS: dict[str, Json] = {
     "Problem": _object({"title": TEXT, "status": COUNT, "detail": TEXT}),
     "Event": Event.model_json_schema(),
-    "Accepted": _object({"event_id": TEXT, "duplicate": FLAG}),
+    "Accepted": _object({"event_id": TEXT, "duplicate": {"type": ["boolean", "null"]}}),
     "Attribution": _object(
         {"conversion_id": TEXT, "model": MODEL, "attribution": _list(TOUCH), "note": TEXT},
         ["conversion_id", "model", "attribution"],
@@ -148,7 +148,7 @@ def _track() -> Json:
     }
     one = {**SCHEMAS["Accepted"], "required": ["accepted", "event_id", "duplicate"]}
     many = _object({"accepted": FLAG, "events": _list(_ref("Accepted"), 1, MAX_EVENTS)})
-    told = "The events are stored; what is a duplicate changed nothing."
+    told = "The events are durable. A duplicate changed nothing; null: not known yet."
     return _operation(
         "track",
         "Accept one event or a batch, all or none. An event_id counts once.",

@@ -14,25 +14,21 @@ from reference_impl.arguments import (
     checked_values,
 )
 from reference_impl.attribution import Credit, Touch
-from reference_impl.bulk import Insertion, inserts
+from reference_impl.bulk import Insertion
 from reference_impl.channels import PERFORMANCE, VALUE_DECIMALS, Command, account, marks
 from reference_impl.d1_calls import D1Calls
-from reference_impl.events import Event
+from reference_impl.event_store import EventStore
 from reference_impl.history import MAX_JOURNEYS, MAX_PAGE, ChannelHistory, read_history
 from reference_impl.journeys import PAGE_SIZE, JourneyPage, Place, page_of, page_statement
 from reference_impl.messages import Context
 from reference_impl.migrations import READ_VERSION, VERSION
 from reference_impl.ports import D1Error, Runtime, SqlValue
 from reference_impl.query_cache import QueryCache, Question, Row, RowKeys, is_question, tables_in
-from reference_impl.schema import JOURNEY_COLUMNS
 from reference_impl.slow_queries import SlowQueryLog
 from reference_impl.times import from_wall_us
 
 MAX_CONVERSIONS = 90
 """Conversions one statement may name: under 100 bound values with its others."""
-
-NEW_EVENTS = " RETURNING event_id"
-"""At the end of an insertion: the events that were not there."""
 
 _JOURNEY = (
     "SELECT utm_source, event_timestamp FROM user_journeys WHERE conversion_id = ? "
@@ -99,6 +95,7 @@ class QueryOptimizer:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._d1 = D1Calls(runtime)
+        self.events = EventStore(self._d1)
 
     @property
     def cache(self) -> QueryCache:
@@ -161,26 +158,6 @@ class QueryOptimizer:
             raise D1Error(f"D1_ERROR: schema version {row['version']}, needed is {VERSION}")
 
     # ----------------------------------------------------------------- journeys
-
-    async def insert_events(self, ctx: Context, events: Sequence[Event]) -> list[bool]:
-        """Commit events, all or none, in one round trip; for each whether it is new.
-
-        One whose ``event_id`` is there already, or came before it in ``events``, is not.
-
-        Raises:
-            D1Error: when they are not known to be stored.
-        """
-        created_at = self._now()
-        rows = [event.row(created_at) for event in events]
-        commands = inserts("user_journeys", JOURNEY_COLUMNS, rows, NEW_EVENTS)
-        try:
-            results = await self._d1.run(ctx, "insert_event", commands)
-        finally:
-            keys = {f"user_id={event.user_id}" for event in events}
-            keys |= {f"conversion_id={event.conversion_id}" for event in events}
-            self.cache.written({"user_journeys": frozenset(keys)})
-        inserted = {row["event_id"] for result in results for row in result.results}
-        return [_taken(inserted, event.identity()) for event in events]
 
     async def batch_insert(
         self, ctx: Context, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -371,14 +348,6 @@ class QueryOptimizer:
 
 _ANY: RowKeys = frozenset()
 _CreditRow = tuple[str, str, int, str | None, float, str | None]
-
-
-def _taken(identities: set[str], identity: str) -> bool:
-    """Whether ``identity`` is among them; it is taken out, so that it is new once."""
-    if identity not in identities:
-        return False
-    identities.remove(identity)
-    return True
 
 
 def _credit_rows(conversion_id: str, model: str, attributed: Attributed) -> list[_CreditRow]:

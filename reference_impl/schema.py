@@ -3,7 +3,8 @@
 Differences from the specification's own text, each for a reason: ``event_id`` is unique, because
 a queue delivers at least once and a client repeats itself; times are text in the one format of
 the stack, ``YYYY-MM-DDTHH:MM:SS.mmmZ``, which sorts as text, and have no default, which would be
-in another; ``conversion_values`` holds what a conversion was worth, where somebody knows.
+in another; ``conversion_values`` holds what a conversion was worth, where somebody knows;
+``resend_at`` makes the rows of events an outbox.
 
 Existing databases come to it by ``migrations``.
 """
@@ -24,7 +25,8 @@ TABLES: tuple[str, ...] = (
   event_timestamp TEXT NOT NULL,
   position INTEGER,
   conversion_id TEXT,
-  created_at TEXT NOT NULL
+  created_at TEXT NOT NULL,
+  resend_at TEXT
 )""",
     """CREATE TABLE IF NOT EXISTS multi_touch_attribution (
   conversion_id TEXT NOT NULL,
@@ -68,6 +70,15 @@ INDEXES: dict[str, str] = {
 
 UNIQUE_EVENT = "CREATE UNIQUE INDEX IF NOT EXISTS uq_user_journeys_event ON user_journeys(event_id)"
 
+OUTBOX = (
+    "CREATE INDEX IF NOT EXISTS ix_user_journeys_resend ON user_journeys(resend_at) "
+    "WHERE resend_at IS NOT NULL"
+)
+"""The events from which something is still to follow: few rows of many."""
+
+ADD_RESEND_AT = "ALTER TABLE user_journeys ADD COLUMN resend_at TEXT"
+"""What version 1 did not have."""
+
 JOURNEY_COLUMNS: tuple[str, ...] = (
     "user_id",
     "event_id",
@@ -82,7 +93,8 @@ JOURNEY_COLUMNS: tuple[str, ...] = (
     "conversion_id",
     "created_at",
 )
-"""What a row of ``user_journeys`` is given, in this order; ``id`` is SQLite's."""
+"""What a row of ``user_journeys`` is given, in this order; ``id`` is SQLite's, and ``resend_at``
+the ingest's."""
 
 CREDIT_COLUMNS: tuple[str, ...] = (
     "conversion_id",
@@ -130,4 +142,4 @@ def statements(drop_indexes: frozenset[str] = frozenset()) -> list[str]:
         for name, columns in INDEXES.items()
         if name not in drop_indexes
     ]
-    return [*TABLES, UNIQUE_EVENT, *indexes]
+    return [*TABLES, UNIQUE_EVENT, OUTBOX, *indexes]

@@ -21,6 +21,11 @@ def from_wall_us(wall_us: int) -> str:
     return f"{_date(days)}T{hour:02d}:{minute:02d}:{second:02d}.{ms:03d}Z"
 
 
+def to_wall_us(text: str) -> int:
+    """Microseconds since 1970 of a time in the one format."""
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+
+
 def parse(value: str | int) -> str:
     """An ISO 8601 text with its zone, or milliseconds since 1970, in the one format.
 

@@ -14,7 +14,8 @@ from reference_impl.batch import BatchAttributionProcessor
 from reference_impl.cache import CacheManager
 from reference_impl.channel_metrics import ChannelMetrics
 from reference_impl.config import StackConfig
-from reference_impl.events import MAX_NAME, Event, InvalidEvent, parse_events
+from reference_impl.events import MAX_NAME, InvalidEvent, parse_events
+from reference_impl.ingest import Handled, Ingest
 from reference_impl.keys import KV_MAX_KEY_BYTES, cache_key
 from reference_impl.messages import Context, Response
 from reference_impl.ports import D1Error, DeadlineExceeded, KVError, Message, QueueError, Runtime
@@ -51,10 +52,10 @@ class Worker:
         self._batches = BatchAttributionProcessor(
             runtime, self.cache, self._queries, direct=config.direct
         )
+        self.ingest = Ingest(runtime, self._queries.events, config.accept)
         self._refresher = Refresher(
             runtime, config, self.cache, self._queries, self._attributor, self._channels
         )
-        self.sends_failed = 0
 
     async def attribution(self, ctx: Context, conversion_id: str, model: str) -> Response:
         """``GET /api/attribution/{conversion_id}?model=``: who is credited for a conversion."""
@@ -133,7 +134,7 @@ class Worker:
         return "ok"
 
     async def track(self, ctx: Context, body: Any) -> Response:
-        """``POST /track``: 202 once all its events are committed in D1; what follows comes behind.
+        """``POST /track``: 202 once all its events are durable; what follows comes behind.
 
         An event whose ``event_id`` is known is answered the same way and changes nothing.
         """
@@ -142,15 +143,12 @@ class Worker:
         except InvalidEvent as error:
             return problem(400, str(error), TRACKING)
         try:
-            inserted = await self._queries.insert_events(ctx, events)
-        except D1Error as error:
+            taken = await self.ingest.take(ctx, events)
+        except (D1Error, QueueError) as error:
             return unavailable(str(error), TRACKING)
-        new = [event for event, is_new in zip(events, inserted, strict=True) if is_new]
-        if new:
-            ctx.wait_until(self._announce(ctx, new))
         told = [
-            {"event_id": event.identity(), "duplicate": not is_new}
-            for event, is_new in zip(events, inserted, strict=True)
+            {"event_id": event.identity(), "duplicate": None if is_new is None else not is_new}
+            for event, is_new in zip(events, taken, strict=True)
         ]
         answer = {"events": told} if isinstance(body, list) else told[0]
         return Response(202, json.dumps({"accepted": True, **answer}), TRACKING)
@@ -158,22 +156,26 @@ class Worker:
     async def consume(self, ctx: Context, messages: Sequence[Message]) -> set[str]:
         """Handle one batch; the IDs of the messages to be delivered again.
 
-        A touch of a conversion brings its stored attribution and cached answers up to date; a
-        touch of a visitor who has not converted changes neither.
+        Events that come with their message are stored. A touch of a conversion brings its stored
+        attribution and cached answers up to date; a touch of a visitor who has not converted
+        changes neither. What cannot be understood is delivered again until it is a dead letter.
         """
-        touched: dict[str, list[str]] = {}
-        for message in messages:
-            conversion_id = message.body.get("conversion_id")
-            if conversion_id is not None:
-                touched.setdefault(conversion_id, []).append(message.id)
+        touched: dict[str, list[Handled]] = {}
+        stored = await self.ingest.store(ctx, messages)
+        done = [each for each in stored if each.conversion_id is None]
+        for each in stored:
+            if each.conversion_id is not None:
+                touched.setdefault(each.conversion_id, []).append(each)
         works = (self._refresher.done(ctx, conversion_id) for conversion_id in touched)
         refreshed = await self._runtime.gather(works)
-        return {
-            message_id
-            for message_ids, done in zip(touched.values(), refreshed, strict=True)
-            if not done
-            for message_id in message_ids
-        }
+        for handled, is_done in zip(touched.values(), refreshed, strict=True):
+            done += handled if is_done else []
+        await self.ingest.settle(ctx, done)
+        return {message.id for message in messages} - {each.message_id for each in done}
+
+    async def sweep(self, ctx: Context) -> int:
+        """What a cron trigger starts every minute: :meth:`Ingest.sweep`."""
+        return await self.ingest.sweep(ctx)
 
     async def invalidate(self, ctx: Context, body: Any) -> Response:
         """``POST /api/performance/cache-invalidate``: by ``keys`` or by ``prefix``, not both."""
@@ -194,16 +196,6 @@ class Worker:
 
     def _forget_queries(self) -> None:
         self._queries.invalidate_cache("*")
-
-    async def _announce(self, ctx: Context, events: Sequence[Event]) -> None:
-        """Queue what follows from committed events. A failed send is counted; the rows stand."""
-        messages = [
-            {"event_id": event.identity(), "conversion_id": event.conversion_id} for event in events
-        ]
-        try:
-            await ctx.queue.send_batch(messages)
-        except QueueError:
-            self.sends_failed += len(events)
 
 
 async def _read_any(ctx: Context) -> None:

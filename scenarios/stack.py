@@ -23,4 +23,5 @@ def stack_config(scenario: Scenario) -> StackConfig:
         kv_write_spacing_us=round(1_000_000 / scenario.kv.writes_per_key_per_s),
         attribution_models=scenario.attribution_models,
         direct=scenario.attribution_direct,
+        accept=scenario.ingest.accept,
     )

@@ -17,6 +17,7 @@ from reference_impl.config import (
     KV_MIN_CACHE_TTL_S,
     KV_MIN_EXPIRATION_TTL_S,
     MAX_TTL_JITTER,
+    Accept,
     L1Scope,
 )
 from reference_impl.schema import INDEXES
@@ -326,6 +327,13 @@ class Queue(Part):
 
 class Ingest(Part):
     """How events are taken in."""
+
+    accept: Accept = Field(
+        default="d1",
+        description="d1: the committed row is accepted, its message goes in the background, and a "
+        "sweep sends again what was never handled; queue: the request waits for the send, and the "
+        "consumer writes the row (assumption: d1)",
+    )
 
     rate_per_client_per_s: float = Field(
         default=1000.0,

@@ -10,6 +10,7 @@ import pytest
 from reference_impl import schema
 from reference_impl.arguments import MAX_BOUND_VALUES
 from reference_impl.attribution import MODELS, Touch
+from reference_impl.event_store import Arrival
 from reference_impl.events import parse_event
 from reference_impl.messages import D1Call
 from reference_impl.ports import D1Error
@@ -33,7 +34,8 @@ async def insert(edge: Edge, queries: QueryOptimizer, **fields: Any) -> bool:
         "conversion_id": "c1",
         **fields,
     }
-    (inserted,) = await queries.insert_events(edge.context(), [parse_event(body)])
+    arrival = Arrival(parse_event(body), NOON)
+    (inserted,) = await queries.events.insert(edge.context(), [arrival])
     return inserted
 
 

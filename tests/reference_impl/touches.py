@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reference_impl.event_store import Arrival
 from reference_impl.events import parse_event
 from reference_impl.ports import Message
 from reference_impl.queries import QueryOptimizer
@@ -23,7 +24,8 @@ async def touch(edge: Edge, queries: QueryOptimizer, source: str | None, **field
         "conversion_id": "c1",
         **fields,
     }
-    (inserted,) = await queries.insert_events(edge.context(), [parse_event(body)])
+    arrival = Arrival(parse_event(body), NOON)
+    (inserted,) = await queries.events.insert(edge.context(), [arrival])
     return inserted
 
 
