@@ -1,7 +1,7 @@
 """How events are accepted, and how none is lost between acceptance and what follows from it.
 
-- ``d1``: the committed row is the outbox. Its message goes in the background, and a sweep sends again
-  what was never handled.
+- ``d1``: the committed row is the outbox. Its message goes in the background, and a sweep sends
+  again what was never handled.
 - ``queue``: the request waits for the send. The message carries the event, and the consumer writes
   the row.
 
@@ -11,6 +11,7 @@ Either way a message may come twice, and an event counts once by its ``event_id`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from reference_impl.config import Accept
@@ -100,21 +101,16 @@ class Ingest:
                 return [each for each in understood if each.message_id not in carried]
         return understood
 
-    async def settle(self, ctx: Context, handled: Sequence[Handled]) -> None:
-        """Take events off the outbox whose messages have been handled.
-
-        If that fails they will be handled once more, which changes nothing.
-        """
+    def settle(self, ctx: Context, handled: Sequence[Handled]) -> None:
+        """Take events off the outbox whose messages have been handled, behind the handling: one
+        that stays there for a failure is handled once more, which changes nothing."""
         event_ids = [
             each.event_id
             for each in handled
             if each.event_id is not None and each.conversion_id is not None
         ]
         if event_ids:
-            try:
-                await self._events.processed(ctx, event_ids)
-            except D1Error:  # in the evidence, as every call
-                return
+            ctx.wait_until(self._processed(ctx, event_ids))
 
     async def sweep(self, ctx: Context) -> int:
         """Send again what was accepted and not handled in time; how many events.
@@ -144,6 +140,10 @@ class Ingest:
             await ctx.queue.send_batch(messages)
         except QueueError:
             self.sends_failed += len(messages)
+
+    async def _processed(self, ctx: Context, event_ids: Sequence[str]) -> None:
+        with suppress(D1Error):  # which stands in the evidence
+            await self._events.processed(ctx, event_ids)
 
 
 def _announcing(event_id: str, conversion_id: str | None) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Worker:
         refreshed = await self._runtime.gather(works)
         for handled, is_done in zip(touched.values(), refreshed, strict=True):
             done += handled if is_done else []
-        await self.ingest.settle(ctx, done)
+        self.ingest.settle(ctx, done)
         return {message.id for message in messages} - {each.message_id for each in done}
 
     async def sweep(self, ctx: Context) -> int:

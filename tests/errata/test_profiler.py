@@ -76,6 +76,7 @@ def test_e01_every_layer_has_counts_without_any_wiring() -> None:
     counts = {name: row["count"] for name, row in deployed(work).items()}
     assert counts == {
         "cpu": 3,
+        "d1.behind": 1,
         "d1.consumer": 2,
         "d1.request": 2,
         "kv.delete": 7,  # answers by four other models, and the sums of three
@@ -83,6 +84,7 @@ def test_e01_every_layer_has_counts_without_any_wiring() -> None:
         "kv.put": 4,  # three models by the consumer, and "not there" behind the answer
         "query.get_conversion_journey": 2,
         "query.insert_event": 1,
+        "query.processed_events": 1,
         "query.store_attribution": 1,
         "queue.accepted_to_stored": 1,
         "queue.handling": 1,

@@ -195,3 +195,23 @@ def test_a_newer_database_is_left_alone() -> None:
     edge.run(work())
     with pytest.raises(ValueError, match="version 99"):
         edge.d1.engine.migrate()
+
+
+def test_version_1_gets_an_outbox_and_keeps_its_rows() -> None:
+    """Its events wait for nothing; afterwards the shape is that of a new database."""
+    engine = SqliteEngine()
+    engine.migrate()
+    today = shape(engine)
+    run(engine, "DROP INDEX ix_user_journeys_resend")
+    run(engine, "ALTER TABLE user_journeys DROP COLUMN resend_at")
+    run(engine, "DELETE FROM schema_version")
+    run(engine, "INSERT INTO schema_version (version) VALUES (1)")
+    run(
+        engine,
+        "INSERT INTO user_journeys (user_id, event_name, event_timestamp, created_at) "
+        "VALUES ('u1', 'touch', '2026', '2026')",
+    )
+    engine.migrate()
+    assert run(engine, "SELECT user_id, resend_at FROM user_journeys") == [("u1", None)]
+    assert [row[:2] for row in shape(engine)] == [row[:2] for row in today]
+    engine.migrate()

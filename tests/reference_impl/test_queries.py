@@ -129,12 +129,6 @@ def test_d13_an_event_counts_once(edge: Edge, queries: QueryOptimizer) -> None:
     ]
 
 
-def test_d20_the_database_has_one_time_format(edge: Edge, queries: QueryOptimizer) -> None:
-    """``created_at`` has the format of ``event_timestamp``, from the runtime's clock."""
-    edge.run(insert(edge, queries))
-    assert edge.rows("SELECT created_at FROM user_journeys") == [("2026-01-01T00:00:00.000Z",)]
-
-
 # --------------------------------------------------------------------------- attribution
 
 

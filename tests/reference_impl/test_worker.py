@@ -116,6 +116,12 @@ def test_an_event_is_accepted_once_committed(edge: Edge, worker: Worker) -> None
     assert edge.queue.sent == [{"event_id": "e1", "conversion_id": "c1"}]
 
 
+def test_d20_the_database_has_one_time_format(edge: Edge, worker: Worker) -> None:
+    """``created_at`` has the format of ``event_timestamp``, from the runtime's clock."""
+    track(edge, worker)
+    assert edge.rows("SELECT created_at FROM user_journeys") == [("2026-01-01T00:00:00.000Z",)]
+
+
 def test_d13_a_repeated_post_changes_nothing(edge: Edge, worker: Worker) -> None:
     """The same answer but for ``duplicate``; one row, one message."""
     track(edge, worker)
@@ -145,7 +151,7 @@ def test_a_full_queue_is_counted(edge: Edge, worker: Worker) -> None:
     """The event is stored, so it is accepted; that nothing follows shows in a count."""
     edge.queue.fail = True
     assert track(edge, worker).status == 202
-    assert worker.sends_failed == 1
+    assert worker.ingest.sends_failed == 1
 
 
 # --------------------------------------------------------------------------- invalidation

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp, log
+
 import pytest
 
 from reports.record import RunRecord
@@ -45,6 +47,17 @@ def test_a_negative_scenario_misses_for_its_one_reason(name: str, kpi: str, mend
     """The KPI it names and no other; with the reason gone, none."""
     assert not_met(run(name)) == {kpi}
     assert not_met(run(name, mended)) == set()
+
+
+def test_accepted_by_the_queue_tracking_alone_misses_its_target() -> None:
+    """The send alone has P95 165 ms by its law; accepted with the row in D1 nothing misses."""
+    short = "measure.window_s=10"
+    record = run("steady/accept_by_queue", short)
+    assert not_met(record) == {"tracking_latency_p95"}
+    (p95_ms,) = [each.value for each in judge(record).kpis if each.name == "tracking_latency_p95"]
+    assert p95_ms is not None
+    assert p95_ms > 60 * exp(1.6449 * log(250 / 60) / 2.3263)
+    assert not_met(run("steady/accept_by_queue", short, "ingest.accept=d1")) == set()
 
 
 def test_as_written_l1_answers_nothing_and_nobody_joins() -> None:
