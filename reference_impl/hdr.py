@@ -181,6 +181,11 @@ class Histogram:
         """The sample of rank ceil(p * count), ``p`` in (0, 1]; ``None`` if nothing was counted."""
         return self.value_at_rank(rank_of(p, self.count)) if self.count else None
 
+    def at_most(self, bounds_us: Sequence[int]) -> list[int]:
+        """How many values are at most each of the bounds, or share a counter with it."""
+        counted = self._counts.cumsum()
+        return [int(counted[_index_of(min(bound, TOP_US))]) for bound in bounds_us]
+
     def curve(self) -> list[tuple[float, int]]:
         """(percentile 0..1, value in us) for plots: 20 points a decade of 1 - p, then the maximum.
 

@@ -26,7 +26,8 @@ from reference_impl.http_resource import (
     read_json,
     refusal,
 )
-from reference_impl.http_statistics import Measured, Statistics
+from reference_impl.http_statistics import Statistics
+from reference_impl.measured import Measured
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.openapi import DESCRIPTION
 from reference_impl.rate_limit import RateLimit
@@ -78,7 +79,7 @@ def create_app(
     """
     api = _Api(deployment, tracking_limit)
     guard = Guard(token)
-    readings = Statistics(deployment).endpoints()
+    statistics = Statistics(deployment)
     resources = {
         "/track": Resource({"POST": api.track, "OPTIONS": _preflight}, ANY_ORIGIN),
         "/api/attribution/batch": Resource(
@@ -88,11 +89,12 @@ def create_app(
         "/api/channels": Resource({"GET": api.channels}),
         **{
             PERFORMANCE + name: Resource({"GET": guard.protect(endpoint)})
-            for name, endpoint in readings.items()
+            for name, endpoint in statistics.endpoints().items()
         },
         PERFORMANCE + "cache-invalidate": Resource({"POST": guard.protect(api.invalidate)}),
         "/healthz": Resource({"GET": _healthy}),
         "/readyz": Resource({"GET": api.ready}),
+        "/metrics": Resource({"GET": guard.protect(statistics.metrics)}),
         "/openapi.json": Resource({"GET": _description}),
         **{route.path: _protected(route, guard) for route in extra or ()},
     }

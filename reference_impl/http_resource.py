@@ -19,6 +19,9 @@ from reference_impl.problem import problem
 MAX_BODY_BYTES = 64 * 1024
 JSON_TYPES = ("application/json",)
 
+ALWAYS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+"""Headers of every answer with a body."""
+
 Endpoint = Callable[[Request], Awaitable[HttpResponse]]
 
 
@@ -119,8 +122,7 @@ def answer(response: Response, evidence: Evidence | None = None) -> HttpResponse
     """The answer of the stack as one of HTTP, with the evidence of its making."""
     headers = {
         "content-type": "application/json",
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
+        **ALWAYS,
         **dict(response.headers),
         **dict(encode(evidence) if evidence else ()),
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response as HttpResponse
 
-from reference_impl.http_resource import Endpoint, answer
+from reference_impl.http_resource import ALWAYS, Endpoint, answer
+from reference_impl.measured import Measured
 from reference_impl.messages import Response
-from reference_impl.profiler import LatencyProfiler
+from reference_impl.metrics import CONTENT_TYPE, Metrics
 from reference_impl.times import from_wall_us
 
 GROUPS = {"request": "requests", "query": "queries", "external": "external_apis"}
@@ -19,27 +20,12 @@ GROUPS = {"request": "requests", "query": "queries", "external": "external_apis"
 others the group is that word itself."""
 
 
-class Measured(Protocol):
-    """A deployment that knows its own numbers."""
-
-    @property
-    def profiler(self) -> LatencyProfiler: ...
-
-    def instance(self) -> Mapping[str, Any]:
-        """Whose numbers these are: ``id``, ``isolates`` and ``since``. Another ``id`` counts for
-        itself."""
-
-    def statistics(self) -> Mapping[str, Any]:
-        """What the profiler cannot know: memory and queue."""
-
-    def wall_us(self) -> int: ...
-
-
 class Statistics:
     """One endpoint a reading; each is complete, bounded, and costs the same after any traffic."""
 
     def __init__(self, deployment: Measured) -> None:
         self._deployment = deployment
+        self._metrics = Metrics(deployment)
 
     def endpoints(self) -> dict[str, Endpoint]:
         """By the last part of their path."""
@@ -72,6 +58,11 @@ class Statistics:
     async def latency_summary(self, _request: Request) -> HttpResponse:
         """Percentiles by endpoint, statement and the rest, since the start and lately."""
         return self._data({"latency": self._latency()})
+
+    async def metrics(self, _request: Request) -> HttpResponse:
+        """The same numbers as OpenMetrics."""
+        text = self._metrics.text()
+        return HttpResponse(text, 200, {**ALWAYS, "content-type": CONTENT_TYPE})
 
     def _latency(self) -> dict[str, Any]:
         profiler = self._deployment.profiler

@@ -11,6 +11,7 @@ from reference_impl.attribution import MODELS
 from reference_impl.channel_metrics import MAX_CHANNELS
 from reference_impl.events import MAX_EVENTS, MAX_NAME, Event
 from reference_impl.keys import KV_MAX_KEY_BYTES
+from reference_impl.metrics import CONTENT_TYPE
 from reference_impl.problem import MEDIA_TYPE
 from reference_impl.schema import CHANNEL_COLUMNS
 from reference_impl.worker import MAX_BATCH_CONVERSIONS, MAX_INVALIDATION_KEYS
@@ -211,6 +212,12 @@ def _reading(name: str, summary: str, **parts: Json) -> Json:
     }
 
 
+def _metrics() -> Json:
+    responses = _responses(200, "OpenMetrics.", TEXT, 401)
+    responses["200"].update(_content(TEXT, CONTENT_TYPE.partition(";")[0]))
+    return _operation("metrics", "The same numbers, to be scraped.", responses, **TOKEN)
+
+
 def _paths() -> Json:
     alive = _responses(200, "It does.", _object({"status": {"const": "ok"}}))
     ready = _responses(200, "It is.", _object({"ready": FLAG, "kv": TEXT}), 503)
@@ -230,6 +237,7 @@ def _paths() -> Json:
         performance + "cache-invalidate": {"post": _invalidate()},
         "/healthz": {"get": _operation("healthz", "Whether the process answers.", alive)},
         "/readyz": {"get": _operation("readyz", "Whether D1 answers, too.", ready)},
+        "/metrics": {"get": _metrics()},
         "/openapi.json": {"get": _operation("openapi", "This description.", described)},
     }
 

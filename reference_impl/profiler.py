@@ -95,6 +95,10 @@ class LatencyProfiler:
         """One call of somebody else's interface."""
         self._record(f"external.{api}", duration_us, failed=failed)
 
+    def totals(self) -> dict[str, tuple[Histogram, int]]:
+        """Each series' histogram since the start, to be read only, and how many of it failed."""
+        return {name: (s.total, s.failed) for name, s in sorted(self._series.items())}
+
     def cumulative(self) -> dict[str, Any]:
         """Every histogram and every count of failures since the start, for window differences."""
         return {
