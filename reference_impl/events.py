@@ -18,7 +18,13 @@ from pydantic import (
 from reference_impl.times import MAX_MS, parse
 
 
+def _whole(value: Any) -> Any:
+    """``7.0`` is the whole number 7 in JSON, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _one_format(value: Any) -> str:
+    value = _whole(value)
     if isinstance(value, str | int) and not isinstance(value, bool):
         return parse(value)
     raise ValueError("expected an ISO 8601 text or milliseconds since 1970")
@@ -66,7 +72,9 @@ class Event(BaseModel):
     utm_term: Label = None
     utm_content: Label = None
     event_timestamp: Time
-    position: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    position: Annotated[
+        Annotated[int, Field(ge=0, le=1_000_000)] | None, BeforeValidator(_whole)
+    ] = None
     conversion_id: Name | None = None
 
     def identity(self) -> str:

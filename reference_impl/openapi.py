@@ -23,6 +23,7 @@ COUNT: Json = {"type": "integer", "minimum": 0}
 NUMBER: Json = {"type": "number"}
 FLAG: Json = {"type": "boolean"}
 ANYTHING: Json = {"type": "object"}
+CLOSED: Json = {"additionalProperties": False}
 
 REFUSALS = {
     400: "The request is not as described; the detail says what was expected.",
@@ -169,14 +170,15 @@ def _attribution() -> Json:
 
 
 def _attribution_batch() -> Json:
-    ids = _list(IDENTIFIER, 1, MAX_BATCH_CONVERSIONS)
+    ids = _list({}, 1, MAX_BATCH_CONVERSIONS)
     asked = _object({"conversion_ids": ids, "model": MODEL}, ["conversion_ids"])
     results = _object({"model": MODEL, "results": _list(_ref("Result"))})
     return _operation(
         "attribution_batch",
-        "Attribute many conversions and store the credits; none fails another.",
+        "Attribute many conversions and store the credits; none fails another, not even one that "
+        "is no ID.",
         _responses(200, "One result for each ID.", results, 400, 401, 413, 415, 503),
-        requestBody={"required": True, **_content({**asked, "additionalProperties": False})},
+        requestBody={"required": True, **_content(asked | CLOSED)},
         **TOKEN,
     )
 
@@ -193,14 +195,15 @@ def _channels() -> Json:
 
 
 def _invalidate() -> Json:
-    by_keys = _object({"keys": _list(KEY, 1, MAX_INVALIDATION_KEYS)})
+    by_keys = _object({"keys": _list(KEY, 1, MAX_INVALIDATION_KEYS)}) | CLOSED
+    by_prefix = _object({"prefix": KEY}) | CLOSED
     responses = _responses(200, "What was deleted.", _ref("Invalidation"), 400, 401, 413, 415, 503)
     responses["502"] = {"description": REFUSALS[502], **_content(_ref("Invalidation"))}
     return _operation(
         "cache_invalidate",
         "Delete cached answers by keys or by prefix.",
         responses,
-        requestBody={"required": True, **_content({"oneOf": [by_keys, _object({"prefix": KEY})]})},
+        requestBody={"required": True, **_content({"oneOf": [by_keys, by_prefix]})},
         **TOKEN,
     )
 

@@ -179,7 +179,8 @@ class Worker:
 
     async def invalidate(self, ctx: Context, body: Any) -> Response:
         """``POST /api/performance/cache-invalidate``: by ``keys`` or by ``prefix``, not both."""
-        prefix, keys = (body.get("prefix"), body.get("keys")) if isinstance(body, dict) else (0, 0)
+        known = isinstance(body, dict) and body.keys() <= {"prefix", "keys"}
+        prefix, keys = (body.get("prefix"), body.get("keys")) if known else (0, 0)
         try:
             if _is_key(prefix) and keys is None:
                 done = await self.cache.invalidate_by_prefix(ctx, prefix)

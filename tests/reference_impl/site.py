@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,30 +53,34 @@ class Site(NamedTuple):
         return execution.rows
 
 
-def visit_site(
-    work: Callable[[Site], Awaitable[T]],
+@asynccontextmanager
+async def open_site(
     wrap_kv: Callable[[Any], Any] = lambda kv: kv,
     *,
     token: str | None = TOKEN,
     extra: list[Route] | None = None,
     quiet: bool = False,
-) -> T:
-    """The result of ``work`` on a site of its own, whose queue sends at once.
+) -> AsyncIterator[Site]:
+    """A site of its own in the running event loop, whose queue sends at once.
 
     With ``quiet`` the profiler's lines are not printed.
     """
+    engine = SqliteEngine.from_snapshot(empty_database())
+    deployment = EmbeddedDeployment(engine, StackConfig(), batch_size=1, batch_timeout_us=5_000_000)
+    wrap_kv(deployment._kv)
+    if quiet:
+        deployment.profiler = LatencyProfiler(deployment.now_us)
+    transport = httpx.ASGITransport(create_app(deployment, token, extra))
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
+        yield Site(client, deployment, engine)
+
+
+def visit_site(work: Callable[[Site], Awaitable[T]], *arguments: Any, **options: Any) -> T:
+    """The result of ``work`` on a site as :func:`open_site` makes it."""
 
     async def main() -> T:
-        engine = SqliteEngine.from_snapshot(empty_database())
-        deployment = EmbeddedDeployment(
-            engine, StackConfig(), batch_size=1, batch_timeout_us=5_000_000
-        )
-        wrap_kv(deployment._kv)
-        if quiet:
-            deployment.profiler = LatencyProfiler(deployment.now_us)
-        transport = httpx.ASGITransport(create_app(deployment, token, extra))
-        async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
-            return await work(Site(client, deployment, engine))
+        async with open_site(*arguments, **options) as site:
+            return await work(site)
 
     return asyncio.run(main())
 

@@ -50,7 +50,7 @@ json_values = st.recursive(
         ("position", -1),
         ("position", 1_000_001),
         ("position", True),
-        ("position", 1.0),
+        ("position", 1.5),
         ("position", "1"),
         ("conversion_id", ""),
         ("conversion_id", 0),
@@ -137,3 +137,10 @@ def test_d13_identity_is_the_given_one_or_the_whole_content() -> None:
     identities = [parse_event(body).identity() for body in variants]
     assert len(dict.fromkeys(identities)) == len(variants)
     assert identities[0] == parse_event(dict(reversed(GOOD.items()))).identity()
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """JSON has one kind of number: ``3.0`` is 3, for a position and for milliseconds."""
+    at_ms = {"position": 3, "event_timestamp": 1_769_860_800_000}
+    with_points = {name: float(value) for name, value in at_ms.items()}
+    assert parse_event({**GOOD, **with_points}) == parse_event({**GOOD, **at_ms})

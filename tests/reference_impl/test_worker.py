@@ -182,6 +182,7 @@ def test_a_full_queue_is_counted(edge: Edge, worker: Worker) -> None:
         {"prefix": "a", "keys": ["k"]},
         {"keys": ["k"], "prefix": ""},
         {"pattern": "*"},
+        {"prefix": "a", "pattern": "*"},
     ],
 )
 def test_c20_c28_c29_odd_invalidations_are_400(edge: Edge, worker: Worker, body: Any) -> None:
