@@ -10,7 +10,7 @@ Either way a message may come twice, and an event counts once by its ``event_id`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -33,6 +33,18 @@ SWEEPS = 50
 """Batches of one sweep; what is left is due at the next one."""
 
 
+SWEEP_EVERY_US = 60_000_000
+"""https://developers.cloudflare.com/workers/configuration/cron-triggers/: at most once a minute."""
+
+
+async def sweep_for_ever(runtime: Runtime, sweep: Callable[[], Awaitable[object]]) -> None:
+    """The cron trigger: ``sweep`` once a minute. One that fails is followed by the next."""
+    while True:
+        await runtime.sleep(SWEEP_EVERY_US)
+        with suppress(D1Error, QueueError):
+            await sweep()
+
+
 class Handled(NamedTuple):
     """A message that was understood."""
 
@@ -51,6 +63,10 @@ class Ingest:
         self._accept = accept
         self.sends_failed = 0
         self.resent = 0
+
+    def counts(self) -> dict[str, int]:
+        """Messages of committed events that the queue did not take, and those sent again."""
+        return {"sends_failed": self.sends_failed, "resent": self.resent}
 
     async def take(self, ctx: Context, events: Sequence[Event]) -> list[bool | None]:
         """Make events durable, all or none; for each whether it is new, None where only the

@@ -16,6 +16,7 @@ from reference_impl.adapters.embedded import new_instance, process_rss_bytes
 from reference_impl.http import Call, Origin
 from reference_impl.http_resource import read_json
 from reference_impl.messages import Context, Evidence, Response
+from reference_impl.ports import Job
 from reference_impl.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.worker import Worker
 from scenarios.plan import Plan
@@ -45,6 +46,7 @@ class EmulatedDeployment:
         self._runtime = AsyncioRuntime()
         self._unplanned = itertools.count(UNPLANNED)
         self._sleep_floor_us: int | None = None
+        self._cron: Job[None] | None = None
         self.start(scenario.seed, 0)
 
     def start(self, seed: int, zero_in_us: int) -> None:
@@ -54,7 +56,10 @@ class EmulatedDeployment:
         wall_us = self._runtime.wall_us() + zero_in_us
         self.profiler = LatencyProfiler(self._runtime.now_us)
         engine = self._prepared.clone_engine()
+        if self._cron is not None:
+            self._cron.cancel()
         self._world = World(self._runtime, scenario, seed, engine, _Observer(self.profiler))
+        self._cron = self._runtime.spawn(self._world.cron())
         isolates = sum(len(node.isolates) for node in self._world.nodes)
         self._instance = new_instance(isolates, wall_us)
         self._nodes = {node.name: node for node in self._world.nodes}

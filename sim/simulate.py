@@ -129,6 +129,7 @@ class Replication:
         """
         self._runtime.spawn(self._offer())
         self._runtime.spawn(self._watch_loads())
+        self._runtime.spawn(self.world.cron())
         try:
             self._runtime.run(self._plan.horizon_us + self._timeout_us)
         finally:

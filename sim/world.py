@@ -6,11 +6,13 @@ executes the real stack against the modelled services.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from reference_impl.adapters.batch_queue import BatchQueue, check_batch
 from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
+from reference_impl.ingest import sweep_for_ever
 from reference_impl.messages import Context, Evidence
 from reference_impl.ports import Message, Runtime
 from reference_impl.worker import Worker
@@ -23,6 +25,10 @@ from sim.invocation import Invocation
 from sim.kv import KVBinding, KVNodeCache, KVStore
 
 T = TypeVar("T")
+
+SWEEPS = 2**41
+"""What no request asked for is numbered from here, apart from every plan."""
+
 Call = Callable[[Worker, Context], Awaitable[T]]
 """What an isolate's stack is asked to do for one request."""
 
@@ -106,6 +112,20 @@ class World:
             return await call(isolate.worker, inv)
         finally:
             isolate.leave()
+
+    async def cron(self) -> None:
+        """For ever: once a minute the consumer's isolate looks for what was never handled."""
+        numbers = itertools.count(SWEEPS)
+        await sweep_for_ever(self._runtime, lambda: self._sweep(next(numbers)))
+
+    async def _sweep(self, number: int) -> None:
+        inv = self._invocation(number, self._home, self._consumer_draws)
+        self._consumer.enter()
+        try:
+            await self._consumer.compute(inv)
+            await self._consumer.worker.sweep(inv)
+        finally:
+            self._consumer.leave()
 
     def memory_max_bytes(self) -> int:
         """The most memory that any isolate has held, as accounted."""

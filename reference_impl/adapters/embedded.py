@@ -5,6 +5,7 @@ This is what ``edgekpi serve`` runs without ``--emulate``: no modelled delay any
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import secrets
@@ -19,6 +20,7 @@ from reference_impl.adapters.redis_kv import embedded_kv
 from reference_impl.adapters.sqlite import D1Binding, DirectExecutor, SqliteEngine
 from reference_impl.config import StackConfig
 from reference_impl.http import Call, Origin
+from reference_impl.ingest import sweep_for_ever
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence, Response
 from reference_impl.ports import D1Database, KVNamespace, Message, Queue
@@ -39,7 +41,7 @@ class _Context:
     answered: bool = False
 
     def wait_until(self, work: Coroutine[Any, Any, Any]) -> None:
-        self.runtime.spawn(self._behind(work))
+        self.runtime.spawn(work).task.add_done_callback(self._behind)
 
     def taken(self) -> Evidence:
         """The evidence so far; what comes from now on is that of the work behind the answer."""
@@ -47,12 +49,9 @@ class _Context:
         evidence, self.evidence = self.evidence, Evidence()
         return evidence
 
-    async def _behind(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await work
-        finally:
-            if self.answered:
-                self.profiler.behind(self.taken())
+    def _behind(self, _task: asyncio.Task[Any]) -> None:
+        if self.answered:
+            self.profiler.behind(self.taken())
 
 
 class EmbeddedDeployment:
@@ -70,6 +69,7 @@ class EmbeddedDeployment:
         self._worker = Worker(self._runtime, config)
         self._instance = new_instance(1, self.wall_us())
         self.profiler = LatencyProfiler(self._runtime.now_us, log_line)
+        self._runtime.spawn(sweep_for_ever(self._runtime, self._sweep))
 
     async def invoke(self, call: Call, _origin: Origin) -> tuple[Response, Evidence]:
         """Run ``call`` in the one isolate; CPU time is what its own steps took."""
@@ -95,6 +95,7 @@ class EmbeddedDeployment:
             "memory_max_bytes": None,
             "process_rss_bytes": process_rss_bytes(),
             "queue": {"undelivered": self._queue.undelivered, "dead": self._queue.dead_count},
+            "ingest": self._worker.ingest.counts(),
         }
 
     def now_us(self) -> int:
@@ -107,6 +108,13 @@ class EmbeddedDeployment:
 
     def _context(self) -> _Context:
         return _Context(self._runtime, self._kv, self._d1, self._queue, self.profiler)
+
+    async def _sweep(self) -> None:
+        ctx = self._context()
+        try:
+            await self._worker.sweep(ctx)
+        finally:
+            self.profiler.behind(ctx.taken())
 
     async def _consume(self, messages: Sequence[Message]) -> set[str]:
         ctx = self._context()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -12,6 +13,7 @@ from reference_impl.adapters.embedded import EmbeddedDeployment
 from reference_impl.adapters.server import listen
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.messages import Evidence
+from reference_impl.ports import QueueError
 from tests.reference_impl.deployed import BATCH_TIMEOUT_US, attribution, deployed, track
 
 
@@ -49,6 +51,24 @@ def test_c31_a_touch_refreshes_what_was_answered_before() -> None:
         return lengths
 
     assert deployed(work) == [1, 2, 3]
+
+
+def test_a_lost_message_is_sent_again_by_the_sweep() -> None:
+    """The queue refused it behind the answer: after minutes the touch is attributed all the same,
+    and the statistics tell of both."""
+
+    async def work(deployment: EmbeddedDeployment, engine: SqliteEngine) -> dict[str, int]:
+        queue = deployment._queue
+        with patch.object(queue, "send_batch", side_effect=QueueError("Storage Limit Exceeded")):
+            assert (await track(deployment, event_id="1", conversion_id="c1")).status == 202
+            await asyncio.sleep(1)
+        await asyncio.sleep(600)
+        count = Command("SELECT count(*) FROM multi_touch_attribution", ())
+        assert engine.execute([count])[0].rows == [(3,)]
+        told: dict[str, int] = deployment.statistics()["ingest"]
+        return told
+
+    assert deployed(work) == {"sends_failed": 1, "resent": 1}
 
 
 def test_g06_each_request_has_its_own_evidence() -> None:
