@@ -178,6 +178,27 @@ def test_a_failed_refresh_fails_all_that_shared_it(edge: Edge, worker: Worker) -
     }
 
 
+@pytest.mark.parametrize("broken", ["d1", "kv"])
+def test_a_failed_refresh_does_not_fail_the_next(edge: Edge, worker: Worker, broken: str) -> None:
+    """A touch that came while a refresh was running waits for its end, whatever that is: its own
+    refresh reads and writes for itself."""
+
+    async def work() -> list[set[str]]:
+        messages = [await touch(edge, worker, i) for i in range(2)]
+        if broken == "d1":
+            edge.d1.fail = D1Error("D1_ERROR: overloaded")
+        else:
+            edge.kv.fail_writes = KVError("KV PUT failed", 500)
+        first = edge.runtime.spawn(worker.consume(edge.context(), messages[:1]))
+        await edge.runtime.sleep(1)
+        second = edge.runtime.spawn(worker.consume(edge.context(), messages[1:]))
+        failed = await first
+        edge.d1.fail = edge.kv.fail_writes = None
+        return [failed, await second]
+
+    assert edge.run(work()) == [{"m0"}, set()]
+
+
 @pytest.mark.parametrize("after_us", [1, 500_000, 1_010_000])
 def test_a_cancelled_refresh_does_not_block_the_next(
     edge: Edge, worker: Worker, after_us: int
