@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, overload
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -123,6 +123,9 @@ class Runtime(Protocol):
 
     A time that is no ``int`` (a fraction, a NumPy number) is a ``TypeError``.
     """
+
+    punctual: ClassVar[bool]
+    """Whether a sleep ends exactly when it is due, as in virtual time."""
 
     def now_us(self) -> int:
         """Monotonic time; only differences mean anything."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from simpy import Environment, Event, Timeout
 from simpy.events import URGENT
@@ -245,6 +245,8 @@ class SimRuntime:
         on_error: gets the error of a job that nobody awaits at the moment it fails; unless given,
             :meth:`run` stops and raises it.
     """
+
+    punctual: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from reference_impl.l1 import L1Cache
@@ -52,8 +52,14 @@ class Invocation:
         """The time of day, likewise."""
         return self._runtime.wall_us() - self._debt_us
 
-    async def sleep(self, us: int) -> None:
-        """Let ``us`` of modelled time pass."""
+    def sleep(self, us: int) -> Awaitable[None]:
+        """Let ``us`` of modelled time pass; no event where none passes."""
+        runtime = self._runtime
+        if not runtime.punctual:
+            return self._sleep_with_debt(us)
+        return runtime.sleep(us) if us > 0 else runtime.sleep_until(0)
+
+    async def _sleep_with_debt(self, us: int) -> None:
         runtime = self._runtime
         due_us = runtime.now_us() - self._debt_us + us
         await runtime.sleep_until(due_us)

@@ -20,7 +20,7 @@ import time
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from reference_impl import structured
 from reference_impl.ports import DeadlineExceeded
@@ -141,6 +141,8 @@ class AsyncioRuntime:
         on_error: gets the error of a job that nobody awaits at the moment it fails; unless given,
             the loop's exception handler does.
     """
+
+    punctual: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -262,3 +262,16 @@ def test_nothing_runs_on_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(RuntimeError, match="a defect"):
         replication.run()
     assert replication._runtime.shutdown() == 0
+
+
+def test_cost_grows_with_the_requests() -> None:
+    """Events of the kernel a request: as many in a run four times as long, of whatever start."""
+    for start in ("steady", "cold"):
+        each = []
+        for window_s in (4.0, 16.0):
+            asked = scenario(measure={"start": start, "warmup_s": 0.0, "window_s": window_s})
+            replication = Replication(asked, 1, prepare(asked))
+            requests = replication.run().counts["errors.total"]
+            each.append(next(replication._runtime.env._eid) / requests)
+        assert each[1] <= 1.05 * each[0]
+        assert each[1] < 8
