@@ -130,10 +130,7 @@ def gate(
     """
     pools = pools_of(records)
     known = {(pool.scenario, pool.kind): pool for pool in pools_of(baseline or [])}
-    verdicts = [
-        judge(replace(pool.record, limits=with_limits(pool.record.limits, rules.limits)))
-        for pool in pools
-    ]
+    verdicts = [judge(_with_limits(pool.record, rules)) for pool in pools]
     if baseline is None:
         judged = tuple(map(Judged, pools, verdicts))
         return _conclude(judged, 0, rules, ["no baseline was given: limits only, nothing compared"])
@@ -145,6 +142,12 @@ def gate(
         for pool, verdict, change, old in zip(pools, verdicts, changes, olds, strict=True)
     )
     return _conclude(judged, comparisons, rules, _notes(pools, olds, known.values(), rules))
+
+
+def _with_limits(record: RunRecord, rules: Rules) -> RunRecord:
+    """The record with the limits to judge by; a KPI for which one is given counts."""
+    required = list(dict.fromkeys([*record.required, *rules.limits]))
+    return replace(record, limits=with_limits(record.limits, rules.limits), required=required)
 
 
 def weight(word: GateWord, rules: Rules, undecided: bool = True) -> GateWord:

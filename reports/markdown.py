@@ -1,7 +1,7 @@
 """The gate's verdict as Markdown, as a step summary or a comment shows it.
 
 A change is drawn as a bar: ``o`` is the estimate, ``=`` its 95 % interval, ``|`` no change, and
-``:`` the least change that matters, either way.
+``:`` the least change that matters, either way. Dots keep its width, where spaces would be folded.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def bound(verdict: GateVerdict) -> str:
     """How often a build in which nothing has changed is stopped all the same, at most."""
     if not verdict.comparisons:
         return "no KPI was compared with a baseline"
+    share = f"{verdict.rules.alpha * 100:.3g} %"
     return (
-        f"false alarms: at most {verdict.rules.alpha:.3g} of the builds in which nothing has "
-        f"changed (Holm over {verdict.comparisons} comparisons)"
+        f"false alarms: in at most {share} of the builds in which nothing has changed "
+        f"(Holm over {verdict.comparisons} comparisons)"
     )
 
 
@@ -61,7 +62,7 @@ def bar(change: Change) -> str:
     if change.change is None or change.interval is None or not least:
         return ""
     step = 2 * least / _HALF_WIDTH
-    cells = [" "] * (2 * _HALF_WIDTH + 1)
+    cells = ["."] * (2 * _HALF_WIDTH + 1)
 
     def place(value: float) -> int:
         steps = value / step if math.isfinite(value) else math.copysign(_HALF_WIDTH, value)

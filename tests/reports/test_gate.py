@@ -307,6 +307,17 @@ def test_an_old_run_is_judged_by_a_stricter_limit(make_record: MakeRecord) -> No
     assert record == make_record()
 
 
+def test_a_kpi_with_a_limit_given_counts(make_record: MakeRecord) -> None:
+    """Whoever names a limit wants it held, whatever the scenario required; also where there was
+    none before, as of the age of stale answers."""
+    record = make_record()
+    record.required.remove(D1)
+    assert gate([record], None, Rules(limits=parse_limits([f"{D1}=10"]))).word == "missed"
+    aged = gate([record], None, Rules(limits=parse_limits(["staleness_p99_s=30"])))
+    assert [result.name for result, _ in aged.judged[0].rows()][-1] == "staleness_p99_s"
+    assert aged.last_line.startswith("0 pass all 8 limits met")
+
+
 def test_only_alerts_stop_the_build_if_asked(make_record: MakeRecord) -> None:
     """A missed target is told, and goes through; beyond the alert it does not."""
     rules = Rules(limits=parse_limits([f"{D1}=10"]), fail_on="alert")

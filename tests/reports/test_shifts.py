@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -157,3 +158,32 @@ def test_holm_levels_lie_between_bonferroni_and_alpha(p_values: list[float], alp
 def test_holm_of_nothing_is_nothing() -> None:
     """A build without comparisons."""
     assert holm([], 0.01) == []
+
+
+@pytest.mark.parametrize(("new", "old"), [(1, 10), (3, 10), (2, 2)])
+def test_drift_between_runs_raises_no_more_alarms_than_alpha(new: int, old: int) -> None:
+    """Eight KPIs of runs that drift by 15 %, nothing changed: 5 % of 2,000 builds, not 32 %."""
+    draws = np.random.Generator(np.random.Philox(new))
+    alarms = 0
+    for _ in range(2000):
+        runs = 0.15 * draws.standard_normal((8, new + old))
+        p_values = [independent(kpi[:new], kpi[new:]).p_value() for kpi in runs.tolist()]
+        levels = holm(p_values, 0.05)
+        alarms += any(p <= level for p, level in zip(p_values, levels, strict=True))
+    assert stats.binomtest(alarms, 2000, 0.05, alternative="greater").pvalue > 0.001
+
+
+def test_interleaving_cancels_a_drift_that_both_sides_share() -> None:
+    """Neighbours in time drift together (correlation 0.95): 10 % is seen in most builds of ten
+    pairs, and in few if the same runs are taken as independent."""
+    draws = np.random.Generator(np.random.Philox(7))
+    caught = {paired: 0, independent: 0}
+    for _ in range(300):
+        common = 0.15 * math.sqrt(0.95) * draws.standard_normal(10)
+        new, old = (common + 0.15 * math.sqrt(0.05) * draws.standard_normal((2, 10))).tolist()
+        new = [value + math.log(1.1) for value in new]
+        for way in caught:
+            shift = way(new, old)
+            caught[way] += shift.mean > 0 and shift.p_value() < 0.05
+    assert caught[paired] > 3 * caught[independent]
+    assert caught[paired] > 0.8 * 300
