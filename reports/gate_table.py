@@ -11,7 +11,7 @@ from reports import wording
 from reports.changes import Change
 from reports.gate import GateVerdict, GateWord, Judged
 from reports.kpis import Kpi
-from reports.markdown import bound, change_text
+from reports.markdown import change_text, closing
 from reports.table import COLOURS, make_table, value_cell
 from reports.verdict import KpiResult
 
@@ -29,7 +29,7 @@ def print_gate(verdict: GateVerdict, console: Console) -> None:
         console.print(f"{escape(judged.pool.name)}: {escape(judged.pool.describe())}")
         _print_pool(judged, console)
         console.print()
-    for note in [*verdict.notes, bound(verdict)]:
+    for note in closing(verdict):
         console.print(escape(note))
 
 

@@ -40,20 +40,21 @@ def markdown(verdict: GateVerdict) -> str:
         _escape(verdict.last_line),
         *(_pool(judged) for judged in verdict.judged),
         _reasons(verdict),
-        "\n".join(f"- {_escape(note)}" for note in [*verdict.notes, bound(verdict)]),
+        "\n".join(f"- {_escape(note)}" for note in closing(verdict)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def bound(verdict: GateVerdict) -> str:
-    """How often a build in which nothing has changed is stopped all the same, at most."""
+def closing(verdict: GateVerdict) -> list[str]:
+    """The notes; and how often a build without a change is stopped all the same, at most."""
     if not verdict.comparisons:
-        return "no KPI was compared with a baseline"
+        return list(verdict.notes)
     share = f"{verdict.rules.alpha * 100:.3g} %"
-    return (
+    bound = (
         f"false alarms: in at most {share} of the builds in which nothing has changed "
         f"(Holm over {verdict.comparisons} comparisons)"
     )
+    return [*verdict.notes, bound]
 
 
 def bar(change: Change) -> str:
