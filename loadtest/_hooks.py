@@ -36,6 +36,11 @@ from loadtest._workload import Workload, workload_of
 from reports.cli import NOT_VALID, WRONG_INPUT
 from reports.table import make_console, print_runs
 
+APPROXIMATE = (
+    "Locust's own table and files are approximate: times rounded to three digits, and nothing of "
+    "intended starts; the verdict and the report rest on neither"
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -209,6 +214,8 @@ def _hush(options: Any) -> None:
     locust.stats.bucket_response_time = _three_digits
     if not options.print_stats:
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+    if options.print_stats or options.html_file or options.csv_prefix or options.json_file:
+        logger.warning(APPROXIMATE)
     if options.loglevel == "INFO":
         for name in ("locust.main", "locust.runners"):
             logging.getLogger(name).setLevel(logging.WARNING)

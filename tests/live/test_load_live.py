@@ -69,8 +69,9 @@ def test_the_same_seed_asks_the_same(tmp_path: Path, server: Server) -> None:
 
 def test_all_errors_are_a_result(tmp_path: Path, server: Server) -> None:
     """A server that answers 500 fails by its error ratio: 20, not 22."""
-    code, out, _ = play(tmp_path, server("errors"))
+    code, out, err = play(tmp_path, server("errors"), "--print-stats")
     assert code == 20
+    assert "Locust's own table and files are approximate" in err
     assert last_line(out).startswith("20 alert error_ratio")
     assert record_in(tmp_path).counts("failure.").keys() == {"status 500"}
 
