@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from reference_impl.adapters.embedded import EmbeddedDeployment
+from reference_impl.adapters.embedded import embedded_deployment
 from reference_impl.http import Origin
 from reference_impl.messages import Context, Response
 from reference_impl.worker import Worker
@@ -37,7 +37,7 @@ async def _run(requests: int) -> None:
     scenario = load("steady/baseline")
     population = load_population(scenario.data)
     engine = load_engine(scenario, population)
-    deployment = EmbeddedDeployment(
+    deployment = await embedded_deployment(
         engine, stack_config(scenario), batch_size=10, batch_timeout_us=5_000_000
     )
     process = psutil.Process()

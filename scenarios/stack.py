@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from reference_impl.config import StackConfig
+from reference_impl.isolate_memory import MemorySizes
 from scenarios.schema import Scenario
+from scenarios.world import Edge
 
 
 def stack_config(scenario: Scenario) -> StackConfig:
@@ -24,4 +26,12 @@ def stack_config(scenario: Scenario) -> StackConfig:
         attribution_models=scenario.attribution_models,
         direct=scenario.attribution_direct,
         accept=scenario.ingest.accept,
+    )
+
+
+def memory_sizes(edge: Edge) -> MemorySizes:
+    """What an isolate of this scenario is accounted with."""
+    return MemorySizes(
+        base=round(edge.base_memory_mib * 1024 * 1024),
+        request=round(edge.request_memory_kib * 1024),
     )

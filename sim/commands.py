@@ -17,17 +17,26 @@ from scenarios.commands import add_scenario, scenario_of
 if TYPE_CHECKING:
     from reports.tell import Run
     from scenarios.schema import Scenario
+    from sim.serve import StoreUrls
 
 REPLICATIONS = 5
 DEFAULT_SERVED = "smoke/tiny"
 DEFAULT_PORT = 8787
+
+STORES = {
+    "kv": "KV: redis://HOST:PORT/DB (default: memory:, gone with the process)",
+    "d1": "D1: sqlite:FILE (default: sqlite::memory:)",
+    "queue": "the queue: sqlite:FILE or memory: (default: where D1 is)",
+}
 
 
 def add_to(commands: Commands) -> None:
     """Add this room's commands."""
     _add_simulate(commands.add("simulate", simulate, "answer a scenario in virtual time"))
     _add_verify(commands.add("verify", verify, "compare the simulator's parts with closed forms"))
-    _add_serve(commands.add("serve", serve, "serve the stack over HTTP, embedded KV and SQLite"))
+    _add_serve(
+        commands.add("serve", serve, "serve the stack over HTTP, in memory or on real stores")
+    )
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -122,6 +131,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serve the stack until it is stopped."""
     from reference_impl.adapters.server import listen
     from reference_impl.adapters.server import serve as serve_app
+    from reference_impl.adapters.stores import BadStoreUrl
     from sim.serve import embedded, emulated
 
     scenario = scenario_of(options)
@@ -130,18 +140,38 @@ def serve(options: argparse.Namespace) -> int:
         listening = listen(options.host, options.port)
     except OSError as error:
         raise WrongInput(f"--host {options.host} --port {options.port}: {error.strerror}") from None
-    make_app = emulated(scenario, token) if options.emulate else embedded(scenario, token)
+    urls = _store_urls(options)
+    make_app = emulated(scenario, token) if options.emulate else embedded(scenario, token, urls)
     host, port = listening.getsockname()[:2]
-    print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+    def ready() -> None:
+        print(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
     if not token:
         print(
             "EDGEKPI_TOKEN is not set: /api/performance/* will refuse everyone, and queue and "
             "memory cannot be measured",
             file=sys.stderr,
         )
-    with suppress(KeyboardInterrupt):  # the usual way to end it
-        serve_app(make_app, listening)
+    try:
+        with suppress(KeyboardInterrupt):  # the usual way to end it
+            serve_app(make_app, listening, ready)
+    except BadStoreUrl as error:
+        raise WrongInput(str(error)) from None
     return 0
+
+
+def _store_urls(options: argparse.Namespace) -> StoreUrls:
+    """The stores of the options, or else of the environment: a URL may hold a password."""
+    from sim.serve import StoreUrls
+
+    given = {name: getattr(options, name) for name in STORES}
+    if options.emulate and any(given.values()):
+        raise WrongInput(
+            "--emulate has its stores in the modelled world; leave --kv, --d1, --queue"
+        )
+    urls = {name: url or os.environ.get(f"EDGEKPI_{name.upper()}") for name, url in given.items()}
+    return StoreUrls(urls["kv"] or "memory:", urls["d1"] or "sqlite::memory:", urls["queue"])
 
 
 def _add_simulate(parser: Parser) -> None:
@@ -175,5 +205,7 @@ def _add_serve(parser: Parser) -> None:
     parser.add_argument(
         "--port", type=whole(0, 65535), default=DEFAULT_PORT, metavar="P", help=where
     )
+    for name, what in STORES.items():
+        parser.add_argument(f"--{name}", metavar="URL", help=f"{what}; or $EDGEKPI_{name.upper()}")
     in_front = "put the scenario's network, KV, D1 and queue in front"
     parser.add_argument("--emulate", action="store_true", help=in_front)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reference_impl.config import StackConfig
+from reference_impl.isolate_memory import IsolateMemory
 from reference_impl.ports import Runtime
 from reference_impl.worker import Worker
+from scenarios.stack import memory_sizes
 from scenarios.world import Edge
 from sim.invocation import Invocation
 from sim.kv import KVNodeCache
@@ -16,29 +18,13 @@ class Isolate:
     """One isolate: its own stack, one thread, an account of its memory.
 
     ``asked_us`` is the work that its thread was asked for so far, ``free_at_us`` when that is done.
-
-    Memory is accounted, not measured: a base, what L1 holds, and a share for each invocation in
-    flight. On the platform only "memory exceeded" can be seen.
     """
 
     def __init__(self, runtime: Runtime, config: StackConfig, edge: Edge) -> None:
         self.worker = Worker(runtime, config)
-        self._base_bytes = round(edge.base_memory_mib * 1024 * 1024)
-        self._request_bytes = round(edge.request_memory_kib * 1024)
-        self._in_flight = 0
+        self.memory = IsolateMemory(self.worker.cache.l1, memory_sizes(edge))
         self.free_at_us = 0
         self.asked_us = 0
-        self.memory_max_bytes = self._base_bytes
-
-    def enter(self) -> None:
-        """One more invocation in flight."""
-        self._in_flight += 1
-        held = self.worker.cache.l1.size_bytes + self._in_flight * self._request_bytes
-        self.memory_max_bytes = max(self.memory_max_bytes, self._base_bytes + held)
-
-    def leave(self) -> None:
-        """An invocation has ended."""
-        self._in_flight -= 1
 
     async def compute(self, inv: Invocation) -> None:
         """Let the invocation's CPU time pass, after that of those who came before it."""

@@ -106,12 +106,12 @@ class World:
 
     async def _run(self, inv: _BoundInvocation, call: Call[T]) -> T:
         isolate = inv.node.isolate(inv.number)
-        isolate.enter()
+        isolate.memory.enter()
         try:
             await isolate.compute(inv)
             return await call(isolate.worker, inv)
         finally:
-            isolate.leave()
+            isolate.memory.leave()
 
     async def cron(self) -> None:
         """For ever: once a minute the consumer's isolate looks for what was never handled."""
@@ -129,7 +129,7 @@ class World:
 
     def memory_max_bytes(self) -> int:
         """The most memory that any isolate has held, as accounted."""
-        return max(isolate.memory_max_bytes for isolate in self._isolates())
+        return max(isolate.memory.max_bytes for isolate in self._isolates())
 
     def counts(self) -> dict[str, int]:
         """What the deployment counted beside its requests' own evidence."""
@@ -189,12 +189,12 @@ class World:
         )
         await inv.sleep(inv.draws.queue_dispatch.us(inv.number))
         start_us = inv.now_us()
-        self._consumer.enter()
+        self._consumer.memory.enter()
         try:
             await self._consumer.compute(inv)
             failed = await self._consumer.worker.consume(inv, messages)
         finally:
-            self._consumer.leave()
+            self._consumer.memory.leave()
         end_us = inv.now_us()
         self._observer.batch(start_us, end_us - start_us, inv.evidence, failed=bool(failed))
         for message in messages:

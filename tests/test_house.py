@@ -140,7 +140,7 @@ def test_the_readme_names_the_commands_of_the_program() -> None:
     }
     for line in told.splitlines():
         if line.startswith("edgekpi "):
-            assert set(re.findall(r"(?<!\S)\[?(--[a-z-]+)", line)) <= options
+            assert set(re.findall(r"(?<!\S)\[?(--[a-z0-9-]+)", line)) <= options
 
 
 def test_the_readme_s_scenario_is_one() -> None:

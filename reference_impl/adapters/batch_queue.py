@@ -24,6 +24,9 @@ MAX_BACKLOG = 1_000_000
 """Messages held before sending is refused; the platform's own bound is 25 GB of backlog."""
 
 
+MAX_DOUBLINGS = 10
+"""Of the wait before a message is delivered again."""
+
 MAX_BATCH = 100
 """https://developers.cloudflare.com/queues/platform/limits/: messages of one ``send_batch``."""
 
@@ -37,7 +40,10 @@ def check_batch(bodies: Sequence[Mapping[str, Any]]) -> None:
 
 
 class BatchQueue:
-    """Batches of at most ``batch_size``, at most ``max_concurrency`` being handled at once."""
+    """Batches of at most ``batch_size``, at most ``max_concurrency`` being handled at once.
+
+    A message to be delivered again waits ``retry_delay_us`` first, and each time twice as long.
+    """
 
     def __init__(
         self,
@@ -48,12 +54,14 @@ class BatchQueue:
         batch_timeout_us: int = 5_000_000,
         max_retries: int = 3,
         max_concurrency: int = 250,
+        retry_delay_us: int = 0,
     ) -> None:
         self._runtime = runtime
         self._deliver = deliver
         self._batch_size = batch_size
         self._batch_timeout_us = batch_timeout_us
         self._max_retries = max_retries
+        self._retry_delay_us = retry_delay_us
         self._consumers = runtime.limiter(max_concurrency)
         self._waiting: deque[Message] = deque()
         self._sent = 0
@@ -83,7 +91,9 @@ class BatchQueue:
         for body in bodies:
             await self.send(body)
 
-    def accept(self, body: Mapping[str, Any], accepted_us: int, message_id: str) -> None:
+    def accept(
+        self, body: Mapping[str, Any], accepted_us: int, message_id: str, *, attempts: int = 1
+    ) -> None:
         """Take one message under an ID of the caller's, accepted at ``accepted_us``.
 
         Raises:
@@ -92,7 +102,8 @@ class BatchQueue:
         if self._undelivered >= MAX_BACKLOG:
             raise QueueError(FULL)
         self._sent += 1
-        self._put(Message(message_id, body, accepted_us))
+        self._undelivered += 1
+        self._put(Message(message_id, body, accepted_us, attempts))
 
     @property
     def undelivered(self) -> int:
@@ -111,7 +122,6 @@ class BatchQueue:
         return self._sent * self._busy_us // self._deliveries if self._deliveries else 0
 
     def _put(self, message: Message) -> None:
-        self._undelivered += 1
         self._waiting.append(message)
         if len(self._waiting) >= self._batch_size:
             self._leave()
@@ -142,14 +152,23 @@ class BatchQueue:
         self._settle(batch, failed)
 
     def _settle(self, batch: Sequence[Message], failed: set[str]) -> None:
-        self._undelivered -= len(batch)
         for message in batch:
-            if message.id in failed:
+            if message.id in failed and message.attempts <= self._max_retries:
                 self._retry(message)
+                continue
+            self._undelivered -= 1
+            if message.id in failed:
+                self.dead.append(message)
+                self.dead_count += 1
 
     def _retry(self, message: Message) -> None:
-        if message.attempts > self._max_retries:
-            self.dead.append(message)
-            self.dead_count += 1
+        again = replace(message, attempts=message.attempts + 1)
+        if self._retry_delay_us:
+            self._runtime.spawn(self._put_later(again))
         else:
-            self._put(replace(message, attempts=message.attempts + 1))
+            self._put(again)
+
+    async def _put_later(self, message: Message) -> None:
+        doublings = min(message.attempts - 2, MAX_DOUBLINGS)
+        await self._runtime.sleep(self._retry_delay_us << doublings)
+        self._put(message)

@@ -1,4 +1,4 @@
-"""A whole deployment in this process: one isolate, KV on fakeredis, D1 on SQLite, its queue.
+"""A whole deployment in this process: one isolate over the stores that it is given.
 
 This is what ``edgekpi serve`` runs without ``--emulate``: no modelled delay anywhere.
 """
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
-from reference_impl.adapters.batch_queue import BatchQueue
-from reference_impl.adapters.redis_kv import embedded_kv
-from reference_impl.adapters.sqlite import D1Binding, DirectExecutor, SqliteEngine
+from reference_impl.adapters.sqlite import DirectExecutor, SqliteEngine
+from reference_impl.adapters.stores import D1Store, Stores, open_kv, open_queue
 from reference_impl.config import StackConfig
 from reference_impl.http import Call, Origin
 from reference_impl.ingest import sweep_for_ever
+from reference_impl.isolate_memory import IsolateMemory, MemorySizes
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence, Response
 from reference_impl.ports import D1Database, KVNamespace, Message, Queue
@@ -55,20 +55,23 @@ class _Context:
 
 
 class EmbeddedDeployment:
-    """One isolate over embedded stores; use inside a running event loop."""
+    """One isolate; use inside a running event loop. It works off its queue once :meth:`start`
+    has been called."""
 
     def __init__(
-        self, engine: SqliteEngine, config: StackConfig, *, batch_size: int, batch_timeout_us: int
+        self, runtime: AsyncioRuntime, stores: Stores, config: StackConfig, memory: MemorySizes
     ) -> None:
-        self._runtime = AsyncioRuntime()
-        self._kv = embedded_kv()
-        self._d1 = D1Binding(DirectExecutor(engine))
-        self._queue = BatchQueue(
-            self._runtime, self._consume, batch_size=batch_size, batch_timeout_us=batch_timeout_us
-        )
+        self._runtime = runtime
+        self.stores = stores
         self._worker = Worker(self._runtime, config)
         self._instance = new_instance(1, self.wall_us())
+        self._memory = IsolateMemory(self._worker.cache.l1, memory)
         self.profiler = LatencyProfiler(self._runtime.now_us, log_line)
+
+    async def start(self, **settings: int) -> None:
+        """Consume the queue, first what an earlier process left in it; ``settings`` are those of
+        :meth:`SqliteQueue.consume`."""
+        await self.stores.queue.consume(self._consume, **settings)
         self._runtime.spawn(sweep_for_ever(self._runtime, self._sweep))
 
     async def invoke(self, call: Call, _origin: Origin) -> tuple[Response, Evidence]:
@@ -76,10 +79,12 @@ class EmbeddedDeployment:
         ctx = self._context()
         started_us = self._runtime.now_us()
         route, status = UNANSWERED, 500
+        self._memory.enter()
         try:
             response, ctx.evidence.cpu_us = await measure_cpu(call(self._worker, ctx))
             route, status = response.route, response.status
         finally:
+            self._memory.leave()
             duration_us = self._runtime.now_us() - started_us
             evidence = ctx.taken()
             self.profiler.request(route, status, duration_us, evidence)
@@ -90,11 +95,13 @@ class EmbeddedDeployment:
         return self._instance
 
     def statistics(self) -> Mapping[str, Any]:
-        """Queue and process. What an isolate would hold on the platform is not known here."""
+        """Memory as accounted, the process, the queue, and what KV did not answer."""
+        queue, l2 = self.stores.queue, self._worker.cache.l2.get_stats()
         return {
-            "memory_max_bytes": None,
+            "memory_max_bytes": self._memory.max_bytes,
             "process_rss_bytes": process_rss_bytes(),
-            "queue": {"undelivered": self._queue.undelivered, "dead": self._queue.dead_count},
+            "queue": {"undelivered": queue.undelivered, "dead": queue.dead_count},
+            "kv": {name: l2[name] for name in ("read_errors", "write_errors", "list_errors")},
             "ingest": self._worker.ingest.counts(),
         }
 
@@ -107,7 +114,8 @@ class EmbeddedDeployment:
         return self._runtime.wall_us()
 
     def _context(self) -> _Context:
-        return _Context(self._runtime, self._kv, self._d1, self._queue, self.profiler)
+        stores = self.stores
+        return _Context(self._runtime, stores.kv, stores.d1, stores.queue, self.profiler)
 
     async def _sweep(self) -> None:
         ctx = self._context()
@@ -134,6 +142,18 @@ class EmbeddedDeployment:
 def new_instance(isolates: int, wall_us: int) -> Mapping[str, Any]:
     """A name that no other process or earlier start has, for who collects from several."""
     return {"id": secrets.token_hex(4), "isolates": isolates, "since": from_wall_us(wall_us)}
+
+
+async def embedded_deployment(
+    engine: SqliteEngine, config: StackConfig, **queue: int
+) -> EmbeddedDeployment:
+    """A deployment on ``engine`` with KV and queue in memory, started."""
+    runtime = AsyncioRuntime()
+    d1 = D1Store(DirectExecutor(engine))
+    stores = Stores(await open_kv(), d1, await open_queue(runtime=runtime))
+    deployment = EmbeddedDeployment(runtime, stores, config, MemorySizes(base=0, request=0))
+    await deployment.start(**queue)
+    return deployment
 
 
 def log_line(line: Mapping[str, Any]) -> None:

@@ -6,12 +6,16 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import uvicorn
 from starlette.applications import Starlette
 
 KEEP_ALIVE_S = 75
 BACKLOG = 1024
+
+MakeApp = Callable[[], AbstractAsyncContextManager[Starlette]]
+"""Makes the application, inside the event loop that serves it, and cleans up behind it."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -34,24 +38,28 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(make_app: Callable[[], Starlette], listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM. ``make_app`` is called inside the running event loop.
+def serve(
+    make_app: MakeApp, listening: socket.socket, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGINT or SIGTERM; ``ready`` is called once there is something to serve.
 
     What exists at the start is taken out of the garbage collector's sight: its pauses of several
     milliseconds would be charged to whichever request happens to run.
     """
-    asyncio.run(_serve(make_app, listening))
+    asyncio.run(_serve(make_app, listening, ready))
 
 
-async def _serve(make_app: Callable[[], Starlette], listening: socket.socket) -> None:
-    config = uvicorn.Config(
-        make_app(),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=5,
-    )
-    gc.collect()
-    gc.freeze()
-    await uvicorn.Server(config).serve(sockets=[listening])
+async def _serve(make_app: MakeApp, listening: socket.socket, ready: Callable[[], None]) -> None:
+    async with make_app() as app:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=5,
+        )
+        gc.collect()
+        gc.freeze()
+        ready()
+        await uvicorn.Server(config).serve(sockets=[listening])

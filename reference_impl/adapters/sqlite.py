@@ -14,13 +14,19 @@ from typing import Any, NamedTuple, Protocol, cast
 import apsw
 
 from reference_impl import migrations, schema
+from reference_impl.adapters.d1_rules import LIMITS, MAX_BOUND_VALUES, bound, may, refusal
 from reference_impl.ports import D1Error, D1ExecResult, D1Result, D1Statement, SqlValue
-
-MAX_BOUND_VALUES = 100
-"""https://developers.cloudflare.com/d1/platform/limits/"""
 
 KNOWN_TEXTS = 1000
 """Statements whose columns are remembered."""
+
+BUSY_MS = 5000
+
+NO_STATEMENT = "D1_ERROR: No SQL statements detected."
+ONLY_LAST_HAS_VALUES = (
+    "D1_ERROR: When executing multiple SQL statements in a single call, only the last statement "
+    "can have parameters."
+)
 
 
 class Command(NamedTuple):
@@ -35,6 +41,11 @@ class _Shape(NamedTuple):
 
     columns: tuple[str, ...]
     readonly: bool
+    values: int
+
+
+_NOTHING = _Shape((), True, 0)
+"""Stands for the statement when none has begun."""
 
 
 @dataclass(slots=True)
@@ -47,6 +58,7 @@ class Execution:
     last_row_id: int
     vm_steps: int
     readonly: bool
+    sql_ms: float = 0.0
 
     def result(self, **meta: Any) -> D1Result:
         """The execution as D1 answers it; a column named twice keeps its last value."""
@@ -55,25 +67,61 @@ class Execution:
             "last_row_id": self.last_row_id,
             "rows_read": len(self.rows),
             "vm_steps": self.vm_steps,
-            "duration": 0.0,
+            "duration": self.sql_ms,
         }
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return D1Result(rows, True, {**own, **meta}, self.rows, self.columns)
 
 
 class SqliteEngine:
-    """One SQLite connection. Not for use from several threads.
+    """One SQLite connection under D1's rules. Not for use from several threads at once.
 
     Raises :class:`D1Error` with SQLite's own words for any statement that fails.
     """
 
     def __init__(self, path: str = ":memory:") -> None:
+        self.path = path
         self._connection = apsw.Connection(path)
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        for limit, most in LIMITS.items():
+            self._connection.limit(limit, most)
+        self._connection.transaction_mode = "IMMEDIATE"
+        self._connection.authorizer = self._authorize
+        self._ours = True
         self._vm_steps = 0
-        self._shape = _Shape((), True)
+        self._shape = _NOTHING
+        self._rows: list[tuple[Any, ...]] = []
         self._known: dict[str, _Shape] = {}
         self._connection.exec_trace = self._note_shape
         self._connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, self._count_steps)
+
+    @classmethod
+    def from_file(cls, path: str) -> SqliteEngine:
+        """The database in the file ``path``, made if there is none: with a write-ahead log, and
+        a commit is on disk when it returns. Waits up to 5 s for another process's write.
+
+        Raises:
+            apsw.Error: when it cannot be opened, or is no database.
+        """
+        engine = cls(path)
+        connection = engine._connection
+        connection.set_busy_timeout(BUSY_MS)
+        ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
+        if mode != "wal":
+            raise apsw.CantOpenError(f"the journal mode is {mode}, not wal")
+        connection.execute("PRAGMA synchronous = FULL")
+        return engine
+
+    def durability(self) -> tuple[str, int]:
+        """The journal mode and SQLite's number for ``synchronous``, of which 2 is FULL."""
+        ((mode,),) = self._connection.execute("PRAGMA journal_mode")
+        ((synchronous,),) = self._connection.execute("PRAGMA synchronous")
+        return mode, synchronous
+
+    def has_journeys(self) -> bool:
+        """Whether there is any event in the database."""
+        ((found,),) = self._connection.execute("SELECT EXISTS (SELECT 1 FROM user_journeys)")
+        return bool(found)
 
     @classmethod
     def from_snapshot(cls, snapshot: bytes) -> SqliteEngine:
@@ -112,23 +160,70 @@ class SqliteEngine:
             )
 
     def execute(self, commands: Sequence[Command]) -> list[Execution]:
-        """Run one command, or several in one transaction that any failure undoes as a whole."""
+        """Run commands in one transaction that any failure undoes as a whole.
+
+        A single one needs it too: it may hold several statements, and within a transaction
+        foreign keys cannot be turned off.
+        """
+        outermost = not self._connection.in_transaction
+        executions: list[Execution] = []
+        failure: Exception | None = None
         try:
-            if len(commands) == 1:
-                return [self._execute(commands[0])]
             with self._connection:
-                executions = [self._execute(command) for command in commands]
-        except (apsw.Error, OverflowError, UnicodeEncodeError) as error:
-            raise D1Error(f"D1_ERROR: {error}") from None
+                try:
+                    executions += map(self._execute, commands)
+                except Exception as error:
+                    failure = error  # which a rollback that fails would hide
+                    raise
+        except (D1Error, apsw.Error, OverflowError, UnicodeEncodeError) as error:
+            if outermost:
+                self._roll_back()
+            raise refusal(failure or error) from None
         return executions
+
+    def execute_together(
+        self, calls: Sequence[Sequence[Command]]
+    ) -> list[list[Execution] | D1Error]:
+        """Run the commands of several callers with one commit; what each would be told.
+
+        If anything fails, everything is undone and each call is run by itself, so that none can
+        have to do with another's failure, not even one that rolls back the whole transaction.
+        """
+        outcomes: list[list[Execution] | D1Error]
+        if len(calls) > 1:
+            try:
+                with self._connection:
+                    outcomes = [self.execute(commands) for commands in calls]
+                return outcomes
+            except (D1Error, apsw.Error):
+                self._roll_back()
+        return [self._outcome(commands) for commands in calls]
+
+    def _roll_back(self) -> None:
+        """A commit that failed, for a foreign key that had been deferred, leaves all as it was."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK", can_cache=False)
+
+    def _outcome(self, commands: Sequence[Command]) -> list[Execution] | D1Error:
+        try:
+            return self.execute(commands)
+        except D1Error as error:
+            return error
 
     def close(self) -> None:
         """Release the file; further use raises."""
         self._connection.close()
 
     def _execute(self, command: Command) -> Execution:
+        started_ns = time.perf_counter_ns()
         before = self._connection.total_changes()
-        rows = self._connection.execute(command.sql, command.values).fetchall()
+        self._shape, self._vm_steps, self._ours = _NOTHING, 0, False
+        try:
+            rows = self._rows_of(command)
+        finally:
+            self._ours = True
+        if self._shape is _NOTHING:
+            raise D1Error(NO_STATEMENT)
         return Execution(
             self._shape.columns,
             rows,
@@ -136,7 +231,22 @@ class SqliteEngine:
             self._connection.last_insert_rowid(),
             self._vm_steps,
             self._shape.readonly,
+            (time.perf_counter_ns() - started_ns) / 1e6,
         )
+
+    def _rows_of(self, command: Command) -> list[tuple[Any, ...]]:
+        cursor = self._connection.execute(command.sql, command.values)
+        if not _may_be_several(command.sql):
+            return cursor.fetchall()
+        rows = self._rows = []  # emptied when the next statement begins
+        rows.extend(cursor)
+        return rows
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None
+    ) -> int:
+        """Asked while a statement is compiled. Transactions are the engine's alone."""
+        return apsw.SQLITE_OK if self._ours or may(action, first, second) else apsw.SQLITE_DENY
 
     def _note_shape(self, cursor: apsw.Cursor | apsw.Connection, sql: str, _values: Any) -> bool:
         """Called before the first step, the only moment at which SQLite names the columns.
@@ -146,17 +256,34 @@ class SqliteEngine:
         """
         if isinstance(cursor, apsw.Connection):
             return True
+        if not cursor.has_vdbe:  # blanks or a remark, which the platform does not take for nothing
+            raise D1Error(NO_STATEMENT)
         shape = self._known.get(sql)
         if shape is None:
             columns = tuple(column[0] for column in cursor.get_description())
-            shape = _Shape(columns, cursor.is_readonly)
+            shape = _Shape(columns, cursor.is_readonly, cursor.bindings_count)
             if "*" not in sql and len(self._known) < KNOWN_TEXTS:
                 self._known[sql] = shape
+        if self._shape is not _NOTHING and not self._ours:
+            shape = self._next_of_several(shape)
         self._shape = shape
         return True
 
+    def _next_of_several(self, shape: _Shape) -> _Shape:
+        """Another statement of the same text: its rows are the answer, not those before it."""
+        if self._shape.values:
+            raise D1Error(ONLY_LAST_HAS_VALUES)
+        self._rows.clear()
+        return shape._replace(readonly=shape.readonly and self._shape.readonly)
+
     def _count_steps(self, event: dict[str, Any]) -> None:
-        self._vm_steps = event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+        self._vm_steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+
+def _may_be_several(sql: str) -> bool:
+    """Whether anything follows a semicolon, which may also be one within a text."""
+    end = sql.find(";")
+    return end >= 0 and bool(sql[end:].strip("; \t\r\n"))
 
 
 class Executor(Protocol):
@@ -182,10 +309,8 @@ class Statement:
         """
         if len(values) > MAX_BOUND_VALUES:
             raise D1Error(f"D1_ERROR: too many SQL variables ({len(values)}, at most 100)")
-        for value in values:
-            if value is not None and not isinstance(value, str | int | float | bytes):
-                raise D1Error(f"D1_TYPE_ERROR: Type '{type(value).__name__}' not supported")
-        return Statement(self._executor, Command(self.command.sql, values))
+        command = Command(self.command.sql, tuple(map(bound, values)))
+        return Statement(self._executor, command)
 
     async def all(self) -> D1Result:
         """Every row, as dictionaries."""
@@ -236,7 +361,7 @@ class D1Binding:
             D1Error: when one failed (then none took effect), or there was none.
         """
         if not statements:
-            raise D1Error("D1_ERROR: No SQL statements detected.")
+            raise D1Error(NO_STATEMENT)
         own = cast(Sequence[Statement], statements)
         return await self._executor.execute([statement.command for statement in own])
 
@@ -255,13 +380,14 @@ class D1Binding:
 
 
 class DirectExecutor:
-    """Runs commands at once on an engine of this process, timed by the real clock."""
+    """Runs commands at once on an engine of this process."""
 
     def __init__(self, engine: SqliteEngine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     async def execute(self, commands: Sequence[Command]) -> list[D1Result]:
-        started_ns = time.perf_counter_ns()
-        executions = self._engine.execute(commands)
-        each_ms = (time.perf_counter_ns() - started_ns) / len(commands) / 1e6
-        return [execution.result(duration=each_ms) for execution in executions]
+        return [execution.result() for execution in self.engine.execute(commands)]
+
+    async def close(self) -> None:
+        """Forget the database."""
+        self.engine.close()

@@ -143,7 +143,7 @@ def test_help_lists_what_works(run: Run) -> None:
             ],
         ),
         ("verify", ["--seed", "--precise", "--json", "--quiet"]),
-        ("serve", ["--set", "--host", "--port", "--emulate"]),
+        ("serve", ["--set", "--host", "--port", "--emulate", "--kv", "--d1", "--queue"]),
         (
             "load",
             [

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from reference_impl.adapters.embedded import EmbeddedDeployment
+from reference_impl.adapters.embedded import EmbeddedDeployment, embedded_deployment
 from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.config import StackConfig
 from reference_impl.http import Origin
@@ -24,7 +24,7 @@ def deployed(work: Callable[[EmbeddedDeployment, SqliteEngine], Awaitable[T]]) -
     async def main() -> T:
         engine = SqliteEngine()
         engine.migrate()
-        deployment = EmbeddedDeployment(
+        deployment = await embedded_deployment(
             engine, StackConfig(), batch_size=10, batch_timeout_us=BATCH_TIMEOUT_US
         )
         return await work(deployment, engine)

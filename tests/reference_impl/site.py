@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 from starlette.routing import Route
 
-from reference_impl.adapters.embedded import EmbeddedDeployment
+from reference_impl.adapters.embedded import EmbeddedDeployment, embedded_deployment
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.config import StackConfig
 from reference_impl.http import create_app
@@ -66,8 +66,10 @@ async def open_site(
     With ``quiet`` the profiler's lines are not printed.
     """
     engine = SqliteEngine.from_snapshot(empty_database())
-    deployment = EmbeddedDeployment(engine, StackConfig(), batch_size=1, batch_timeout_us=5_000_000)
-    wrap_kv(deployment._kv)
+    deployment = await embedded_deployment(
+        engine, StackConfig(), batch_size=1, batch_timeout_us=5_000_000
+    )
+    wrap_kv(deployment.stores.kv)
     if quiet:
         deployment.profiler = LatencyProfiler(deployment.now_us)
     transport = httpx.ASGITransport(create_app(deployment, token, extra))

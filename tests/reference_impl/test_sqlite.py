@@ -178,7 +178,7 @@ def test_d18_101_values_are_refused(d1: D1Binding) -> None:
         d1.prepare(f"SELECT {marks}, ?").bind(*range(101))
 
 
-@pytest.mark.parametrize("value", [[], {}, object(), (1,)])
+@pytest.mark.parametrize("value", [[256], ["a"], [True], {}, object(), (1,), 1j])
 def test_d09_what_sqlite_has_no_type_for_is_refused(d1: D1Binding, value: Any) -> None:
     """A type error at ``bind``."""
     with pytest.raises(D1Error, match="D1_TYPE_ERROR"):

