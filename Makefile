@@ -58,6 +58,7 @@ selftest: $(STAMP) ## measure the gate's false alarms and power; some minutes, f
 bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
 	$(BIN)/python -m benchmarks.simulator
 	$(BIN)/python -m benchmarks.runtime
+	$(BIN)/python -m benchmarks.commits
 	$(BIN)/python -m benchmarks.attribution
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.memory

@@ -1,9 +1,11 @@
-"""A real Valkey server for tests: on a Unix socket, since ports race between processes."""
+"""A real Valkey server for tests: on a Unix socket, since ports race between processes. Where one
+server runs at a time it may have a port."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,14 +26,15 @@ _UNTIL_STDIN_ENDS = '"$@" & cat > /dev/null; kill -9 $!'
 class Valkey:
     """One server, which may be killed and started again; it keeps nothing on disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         self._socket = folder / "valkey.sock"
+        self._port = port
         self._shell: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where it listens, for ``open_kv``."""
-        return f"unix://{self._socket}"
+        return f"redis://127.0.0.1:{self._port}/0" if self._port else f"unix://{self._socket}"
 
     def client(self) -> Redis:
         """A connection for whoever looks at it from outside."""
@@ -39,8 +42,19 @@ class Valkey:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        server = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self._socket)]
-        options = ["--save", "", "--appendonly", "no", "--dir", str(self._socket.parent)]
+        server = [str(get_binary_path()), "--port", str(self._port)]
+        options = [
+            "--unixsocket",
+            str(self._socket),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(self._socket.parent),
+        ]
         self._shell = subprocess.Popen(
             ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", *server, *options],
             stdin=subprocess.PIPE,
@@ -73,12 +87,19 @@ class Valkey:
 
 
 @contextmanager
-def running_valkey() -> Iterator[Valkey]:
-    """A server of one's own, gone afterwards."""
+def running_valkey(*, tcp: bool = False) -> Iterator[Valkey]:
+    """A server of one's own, gone afterwards; with ``tcp`` on a port that was free."""
     with tempfile.TemporaryDirectory(prefix="edgekpi-") as folder:
-        server = Valkey(Path(folder))
+        server = Valkey(Path(folder), free_port() if tcp else 0)
         server.start()
         try:
             yield server
         finally:
             server.stop()
+
+
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port

@@ -19,6 +19,7 @@ import pytest
 
 from reports.record import load
 from reports.samples import load as load_samples
+from tests.live.served import start
 
 pytestmark = pytest.mark.live
 
@@ -28,19 +29,6 @@ SHORT = (
     *("--set", "measure.warmup_s=0.5", "--set", "measure.window_s=2"),
     *("--set", "workload.attribution.rate_per_s=150", "--set", "workload.tracking.rate_per_s=100"),
 )
-
-
-def start(folder: Path, *command: str, **environment: str) -> subprocess.Popen[str]:
-    """``python -m ...`` in ``folder``, which knows our sources by PYTHONPATH only."""
-    given = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=given | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def edgekpi(folder: Path, *arguments: str) -> tuple[int, str, str]:
