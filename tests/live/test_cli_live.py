@@ -113,7 +113,7 @@ def wait_until_asked(url: str) -> None:
     for _ in range(10 * TIMEOUT_S):
         with urllib.request.urlopen(request, timeout=5) as answer:
             told = json.load(answer)["data"]["latency"]
-        if told.get("request.attribution", {}).get("count", 0) > 50:
+        if told["requests"].get("attribution", {}).get("count", 0) > 50:
             return
         time.sleep(0.1)
     pytest.fail("nobody asked the server anything")
