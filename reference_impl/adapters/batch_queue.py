@@ -105,6 +105,10 @@ class BatchQueue:
         self._undelivered += 1
         self._put(Message(message_id, body, accepted_us, attempts))
 
+    def is_last(self, message: Message) -> bool:
+        """Whether this delivery is the message's last, so that it is dead if it fails."""
+        return message.attempts > self._max_retries
+
     @property
     def undelivered(self) -> int:
         """Messages taken and neither handled nor given up."""
@@ -153,7 +157,7 @@ class BatchQueue:
 
     def _settle(self, batch: Sequence[Message], failed: set[str]) -> None:
         for message in batch:
-            if message.id in failed and message.attempts <= self._max_retries:
+            if message.id in failed and not self.is_last(message):
                 self._retry(message)
                 continue
             self._undelivered -= 1

@@ -17,6 +17,15 @@ from reference_impl.ports import D1Error, SqlValue
 
 MAX_BOUND_VALUES = 100
 
+AS_THEY_ARE = frozenset({str, int, bytes, type(None)})
+"""Types of values that :func:`bound` would leave alone."""
+
+NO_STATEMENT = "D1_ERROR: No SQL statements detected."
+ONLY_LAST_HAS_VALUES = (
+    "D1_ERROR: When executing multiple SQL statements in a single call, only the last statement "
+    "can have parameters."
+)
+
 LIMITS: Mapping[int, int] = MappingProxyType(
     {
         apsw.SQLITE_LIMIT_LENGTH: 2_200_000,
@@ -127,6 +136,12 @@ def refusal(error: Exception) -> D1Error:
     where = f" at offset {offset}" if offset >= 0 else ""
     which = f" (extended: {extended})" if extended else ""
     return D1Error(f"D1_ERROR: {error}{where}: {name}{which}")
+
+
+def may_be_several(sql: str) -> bool:
+    """Whether anything follows a semicolon, which may also be one within a text."""
+    end = sql.find(";")
+    return end >= 0 and bool(sql[end:].strip("; \t\r\n"))
 
 
 def _is_byte(value: object) -> bool:

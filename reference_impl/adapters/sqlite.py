@@ -14,7 +14,17 @@ from typing import Any, NamedTuple, Protocol, cast
 import apsw
 
 from reference_impl import migrations, schema
-from reference_impl.adapters.d1_rules import LIMITS, MAX_BOUND_VALUES, bound, may, refusal
+from reference_impl.adapters.d1_rules import (
+    AS_THEY_ARE,
+    LIMITS,
+    MAX_BOUND_VALUES,
+    NO_STATEMENT,
+    ONLY_LAST_HAS_VALUES,
+    bound,
+    may,
+    may_be_several,
+    refusal,
+)
 from reference_impl.ports import D1Error, D1ExecResult, D1Result, D1Statement, SqlValue
 
 KNOWN_TEXTS = 1000
@@ -22,11 +32,7 @@ KNOWN_TEXTS = 1000
 
 BUSY_MS = 5000
 
-NO_STATEMENT = "D1_ERROR: No SQL statements detected."
-ONLY_LAST_HAS_VALUES = (
-    "D1_ERROR: When executing multiple SQL statements in a single call, only the last statement "
-    "can have parameters."
-)
+ERRORS = (D1Error, apsw.Error, OverflowError, UnicodeEncodeError)
 
 
 class Command(NamedTuple):
@@ -163,19 +169,21 @@ class SqliteEngine:
         """Run commands in one transaction that any failure undoes as a whole.
 
         A single one needs it too: it may hold several statements, and within a transaction
-        foreign keys cannot be turned off.
+        foreign keys cannot be turned off. Only a SELECT that is known does not.
         """
         outermost = not self._connection.in_transaction
         executions: list[Execution] = []
         failure: Exception | None = None
         try:
+            if len(commands) == 1 and self._is_select(commands[0].sql):
+                return [self._execute(commands[0])]
             with self._connection:
                 try:
                     executions += map(self._execute, commands)
                 except Exception as error:
                     failure = error  # which a rollback that fails would hide
                     raise
-        except (D1Error, apsw.Error, OverflowError, UnicodeEncodeError) as error:
+        except ERRORS as error:
             if outermost:
                 self._roll_back()
             raise refusal(failure or error) from None
@@ -198,6 +206,10 @@ class SqliteEngine:
             except (D1Error, apsw.Error):
                 self._roll_back()
         return [self._outcome(commands) for commands in calls]
+
+    def _is_select(self, sql: str) -> bool:
+        known = self._known.get(sql)
+        return known is not None and known.readonly and sql.startswith("SELECT")
 
     def _roll_back(self) -> None:
         """A commit that failed, for a foreign key that had been deferred, leaves all as it was."""
@@ -236,7 +248,7 @@ class SqliteEngine:
 
     def _rows_of(self, command: Command) -> list[tuple[Any, ...]]:
         cursor = self._connection.execute(command.sql, command.values)
-        if not _may_be_several(command.sql):
+        if not may_be_several(command.sql):
             return cursor.fetchall()
         rows = self._rows = []  # emptied when the next statement begins
         rows.extend(cursor)
@@ -280,12 +292,6 @@ class SqliteEngine:
         self._vm_steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
 
 
-def _may_be_several(sql: str) -> bool:
-    """Whether anything follows a semicolon, which may also be one within a text."""
-    end = sql.find(";")
-    return end >= 0 and bool(sql[end:].strip("; \t\r\n"))
-
-
 class Executor(Protocol):
     """Whoever runs commands for the binding: at once here, after a modelled delay in the world."""
 
@@ -309,8 +315,8 @@ class Statement:
         """
         if len(values) > MAX_BOUND_VALUES:
             raise D1Error(f"D1_ERROR: too many SQL variables ({len(values)}, at most 100)")
-        command = Command(self.command.sql, tuple(map(bound, values)))
-        return Statement(self._executor, command)
+        taken = tuple(v if type(v) in AS_THEY_ARE else bound(v) for v in values)
+        return Statement(self._executor, Command(self.command.sql, taken))
 
     async def all(self) -> D1Result:
         """Every row, as dictionaries."""

@@ -71,7 +71,6 @@ class SqliteQueue:
         self._runtime = runtime
         self._batches: BatchQueue | None = None
         self._deliver: Deliver | None = None
-        self._max_retries = 0
         self.dead_count = 0
 
     async def open(self) -> None:
@@ -114,31 +113,11 @@ class SqliteQueue:
         for body, result in zip(bodies, results, strict=True):
             self._enqueue(result.meta["last_row_id"], body, accepted_us, 0)
 
-    async def consume(
-        self,
-        deliver: Deliver,
-        *,
-        batch_size: int = 10,
-        batch_timeout_us: int = 5_000_000,
-        max_retries: int = 3,
-        max_concurrency: int = 250,
-        retry_delay_us: int = 0,
-    ) -> None:
-        """Deliver to ``deliver`` from now on, what an earlier process left first.
-
-        A message that failed waits ``retry_delay_us``, twice as long each time, before it is
-        delivered again; after ``max_retries`` times it is dead.
-        """
-        self._deliver, self._max_retries = deliver, max_retries
-        self._batches = BatchQueue(
-            self._runtime,
-            self._handle,
-            batch_size=batch_size,
-            batch_timeout_us=batch_timeout_us,
-            max_retries=max_retries,
-            max_concurrency=max_concurrency,
-            retry_delay_us=retry_delay_us,
-        )
+    async def consume(self, deliver: Deliver, **settings: int) -> None:
+        """Deliver to ``deliver`` from now on, what an earlier process left first; ``settings`` are
+        those of :class:`BatchQueue`."""
+        self._deliver = deliver
+        self._batches = BatchQueue(self._runtime, self._handle, **settings)
         last = 0
         while rows := await self._d1.prepare(_TAKE_UP).bind(last, PAGE).raw():
             self._take_up(rows)
@@ -193,12 +172,13 @@ class SqliteQueue:
         return failed
 
     async def _settle(self, messages: Sequence[Message], failed: set[str]) -> None:
-        now_us, statements, died = self._runtime.wall_us(), [], 0
+        batches, now_us, statements, died = self._batches, self._runtime.wall_us(), [], 0
+        assert batches is not None
         for message in messages:
             if message.id not in failed:
                 statements.append(self._d1.prepare(_HANDLED).bind(int(message.id)))
                 continue
-            dies = message.attempts > self._max_retries
+            dies = batches.is_last(message)
             died += dies
             values = (message.attempts, now_us if dies else None, int(message.id))
             statements.append(self._d1.prepare(_FAILED).bind(*values))
