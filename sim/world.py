@@ -120,12 +120,12 @@ class World:
 
     async def _sweep(self, number: int) -> None:
         inv = self._invocation(number, self._home, self._consumer_draws)
-        self._consumer.enter()
+        self._consumer.memory.enter()
         try:
             await self._consumer.compute(inv)
             await self._consumer.worker.sweep(inv)
         finally:
-            self._consumer.leave()
+            self._consumer.memory.leave()
 
     def memory_max_bytes(self) -> int:
         """The most memory that any isolate has held, as accounted."""

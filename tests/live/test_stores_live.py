@@ -42,10 +42,11 @@ def event(number: int) -> str:
     )
 
 
-def test_what_was_accepted_survives_sigkill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("accept", ["d1", "queue"])
+def test_what_was_accepted_survives_sigkill(tmp_path: Path, accept: str) -> None:
     """Twenty times killed under load: every event answered 202 is in D1 exactly once."""
     database = tmp_path / "edge.db"
-    arguments = ("--d1", f"sqlite:{database}", *UNLIMITED)
+    arguments = ("--d1", f"sqlite:{database}", "--set", f"ingest.accept={accept}", *UNLIMITED)
     numbers = itertools.count()
     accepted: list[int] = []
 

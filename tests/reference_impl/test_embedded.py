@@ -58,7 +58,7 @@ def test_a_lost_message_is_sent_again_by_the_sweep() -> None:
     and the statistics tell of both."""
 
     async def work(deployment: EmbeddedDeployment, engine: SqliteEngine) -> dict[str, int]:
-        queue, runtime = deployment._queue, deployment._runtime
+        queue, runtime = deployment.stores.queue, deployment._runtime
         runtime.wall_us = lambda: runtime.now_us()  # the time of day, too, goes by at once
         with patch.object(queue, "send_batch", side_effect=QueueError("Storage Limit Exceeded")):
             assert (await track(deployment, event_id="1", conversion_id="c1")).status == 202
