@@ -50,7 +50,8 @@ class Answer(NamedTuple):
 class Failed(Exception):
     """An exchange without an answer.
 
-    ``reason`` is ``timeout``, ``connection``, ``too large`` or ``redirect to another host``.
+    ``reason`` is ``timeout``, ``connection``, ``certificate``, ``too large`` or ``redirect to
+    another host``.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -124,6 +125,8 @@ class Client:
                 if error is not limit:
                     raise
                 raise Failed("timeout") from None
+            except ssl.SSLCertVerificationError as error:
+                raise Failed("certificate", error.verify_message) from None
             except OSError as error:
                 kind = GeneratorFailed if error.errno in _OWN_ERRORS else Failed
                 raise kind("connection", str(error)) from None

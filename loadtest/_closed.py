@@ -85,7 +85,10 @@ class Users:
     ) -> None:
         while due_us < self._horizon_us:
             self._clock.sleep_until(due_us)
-            arrival = next(schedule)._replace(intended_us=due_us)
+            planned = next(schedule, None)
+            if planned is None:  # the run has ended itself
+                return
+            arrival = planned._replace(intended_us=due_us)
             self.planned += 1
             self.offered += 1
             send(arrival, prepare(arrival))

@@ -47,12 +47,21 @@ def load(options: argparse.Namespace) -> int:
     scenario = scenario_of(options)
     world = "live" if options.host else "emulated"
     out = output_folder(options.out, f"{scenario.name}-{world}")
+    if options.dry_run:
+        return play(out, options)
     run = load_into(out, options)
     return left_nothing(run) if isinstance(run, int) else tell([run], out, options.json)
 
 
 def load_into(out: Path, options: argparse.Namespace) -> Run | int:
     """The run of Locust with its record in ``out``, or its exit code when it left none."""
+    started_ns = time.time_ns()
+    code = play(out, options)
+    return _recorded_since(started_ns, out) or code
+
+
+def play(out: Path, options: argparse.Namespace) -> int:
+    """Run Locust against the host named, or against our server for as long as it takes."""
     from loadtest._launch import EmulatedServer, ServerFailed, run_locust
 
     arguments = ["--scenario", options.scenario, "--edgekpi-out", str(out)]
@@ -66,19 +75,19 @@ def load_into(out: Path, options: argparse.Namespace) -> Run | int:
     for option in ("raw", "processes", "closed", "think_time"):
         if (value := getattr(options, option, None)) is not None:
             arguments += [f"--{option.replace('_', '-')}", str(value)]
+    dry_run = getattr(options, "dry_run", False)
+    if dry_run:
+        arguments.append("--dry-run")
     host = getattr(options, "host", None)
-    started_ns = time.time_ns()
     if host:
-        code = run_locust([*arguments, "--host", host], {})
-    else:
-        try:
-            with EmulatedServer(serve_command(options)) as server:
-                known = {"EDGEKPI_TOKEN": server.token, "EDGEKPI_KIND": "emulated"}
-                code = run_locust([*arguments, "--host", server.url], known)
-        except ServerFailed as error:
-            print(error, file=sys.stderr)
-            return NOT_VALID
-    return _recorded_since(started_ns, out) or code
+        return run_locust([*arguments, "--host", host], {}, shown=dry_run)
+    try:
+        with EmulatedServer(serve_command(options)) as server:
+            known = {"EDGEKPI_TOKEN": server.token, "EDGEKPI_KIND": "emulated"}
+            return run_locust([*arguments, "--host", server.url], known, shown=dry_run)
+    except ServerFailed as error:
+        print(error, file=sys.stderr)
+        return NOT_VALID
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -167,6 +176,8 @@ def _add_load(parser: Parser) -> None:
     parser.add_argument("--closed", type=whole(1), metavar="USERS", help=users)
     think = "seconds between an answer and the same user's next request"
     parser.add_argument("--think-time", type=float, metavar="S", help=think)
+    one = "send one request of each kind and show what would be recorded"
+    parser.add_argument("--dry-run", action="store_true", help=one)
     raw = "write every request, warm-up included, as CSV"
     parser.add_argument("--raw", metavar="FILE", help=raw)
 

@@ -10,9 +10,12 @@ import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from loadtest._aftermath import aftermath
 from loadtest._closed import CAUTION, add_estimates
 from loadtest._rows import Rows
+from loadtest._tally import Tally
 from loadtest._validity import Seen, busiest, invalidities
+from loadtest._watch import unknown_ids
 from reports.html import write_report
 from reports.record import RunRecord
 from reports.verdict import Verdict, judge
@@ -61,8 +64,19 @@ def record_of(run: Run, rows: Rows) -> RunRecord:
     seen = Seen(run.crew.tallies(), rows, record, setup.target.url)
     record.provenance = _provenance(run, seen)
     record.invalid = run.invalid or invalidities(seen)
-    record.notes = run.notes
+    _take_halt(record, seen.total)
+    record.notes = [*run.notes, *aftermath(setup, run.id, record)]
     return record
+
+
+def _take_halt(record: RunRecord, total: Tally) -> None:
+    """Note why the run ended itself, or should not have been made."""
+    halt = total.halt or unknown_ids(total.unknown, total.lookups)
+    if halt is not None and halt.word == "not valid":
+        record.invalid = [halt.reason, *record.invalid]
+    elif halt is not None:
+        entry = "wrong_input" if halt.word == "wrong input" else "stopped_itself"
+        record.provenance[entry] = halt.reason
 
 
 def _provenance(run: Run, seen: Seen) -> dict[str, str | int | float]:

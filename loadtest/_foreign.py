@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from loadtest._guard import Refused, Target
+from scenarios.plan import Plan
 from scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    from loadtest._options import Setup
+
+CLIMB_S = 30.0
+"""The rate climbs to full over this time, which belongs to the warm-up."""
+
+MAX_REQUESTS = 100_000
+"""A plan of more is refused, unless the scenario's ``target.max_requests`` says otherwise."""
 
 NO_EVENTS = "workload.tracking.rate_per_s=0"
 
@@ -20,15 +31,55 @@ def restraints(scenario: Scenario, targets: Mapping[str, Target]) -> list[str]:
         Refused: when it asks by POST where only reads are allowed.
     """
     mapped = scenario.target
-    if mapped.writes == "allowed":
+    if not is_foreign(targets):
         return []
+    slowly = [f"measure.warmup_s={max(scenario.measure.warmup_s, CLIMB_S):g}"]
+    if mapped.writes == "allowed":
+        return slowly
     asks = scenario.workload.attribution.rate_per_s > 0
     if asks and targets["attribution"].is_foreign and mapped.attribution.method != "GET":
         raise Refused(
             f"{targets['attribution'].name} is not this machine and its look-ups are sent by POST, "
             "which may change something: say target.writes: allowed"
         )
-    return [NO_EVENTS] if targets["tracking"].is_foreign else []
+    return [*slowly, NO_EVENTS] if targets["tracking"].is_foreign else slowly
+
+
+def is_foreign(targets: Mapping[str, Target]) -> bool:
+    """Whether any route goes to a host that is not this machine."""
+    return any(target.is_foreign for target in targets.values())
+
+
+def climb_us(setup: Setup) -> int:
+    """How long the rate climbs, from the start of the plan."""
+    return round(CLIMB_S * 1e6) if is_foreign(setup.targets) else 0
+
+
+def check_budget(setup: Setup) -> None:
+    """Count the plan, as far as it may go.
+
+    Raises:
+        Refused: for a plan of more requests than the scenario or its host allows, and for a closed
+            load where there is such a limit.
+    """
+    most = setup.mapped.max_requests
+    if most is None and is_foreign(setup.targets):
+        most = MAX_REQUESTS
+    if most is None:
+        return
+    if setup.closed is not None:
+        raise Refused(
+            "a closed load has no plan to count: with --closed no target.max_requests can be held, "
+            "and only this machine may be asked"
+        )
+    planned = 0
+    for chunk in Plan(setup.scenario, setup.seed, 1):
+        planned += len(chunk) * (1 + setup.mapped.follow_redirects)
+        if planned > most:
+            raise Refused(
+                f"the plan may send over {most:,} requests: lower the rates or the window, or "
+                "raise target.max_requests"
+            )
 
 
 def required(scenario: Scenario, target: Target) -> tuple[list[str], list[str]]:

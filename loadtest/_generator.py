@@ -9,12 +9,16 @@ from pathlib import Path
 
 import gevent
 
+from loadtest._answers import city_of, failure_of
 from loadtest._client import Answer, Clients, Failed, GeneratorFailed
 from loadtest._closed import Users, supply
 from loadtest._dispatch import Arrival, Clock, Dispatcher, arrivals
+from loadtest._foreign import climb_us
 from loadtest._messages import Message, Messages
 from loadtest._rows import Row, Rows
+from loadtest._schedule import schedule
 from loadtest._tally import Tally
+from loadtest._watch import Watch
 from loadtest._workload import Part, Workload
 from reference_impl.evidence_headers import decode
 from reference_impl.hdr import Histogram
@@ -29,6 +33,9 @@ BLOCKS = 10
 
 LOG_EVERY_S = 5.0
 """The length of an interval of the histogram log."""
+
+LOOK_EVERY_US = 500_000
+"""How often it is looked whether the run has ended itself."""
 
 LOG_PATTERN = "latency-*.hlog"
 
@@ -52,13 +59,16 @@ class Generator:
             self._plan.window, blocks=BLOCKS, cache_types=setup.scenario.kpis.cache_types
         )
         self.dispatcher: Dispatcher | Users = Dispatcher(clock)
-        self._schedule = arrivals(self._plan, part.number, part.of)
+        planned = arrivals(self._plan, part.number, part.of)
         if closed := setup.closed:
             users = closed.users // part.of + (part.number < closed.users % part.of)
             self.dispatcher = Users(clock, users, closed.think_us, self._plan.horizon_us)
-            self._schedule = supply(workload, part)
+            planned = supply(workload, part)
+        self.watch = Watch(setup)
+        self._schedule = schedule(planned, climb_us(setup), self.watch)
         self._counted = Tally()
         self._on_request = on_request
+        self._protected = setup.kind == "live"
         self._lookup_type = setup.scenario.kpis.cache_types[0]
         self._messages = Messages(setup, workload.conversions, part.run_id)
         self._clients = Clients(setup)
@@ -72,12 +82,17 @@ class Generator:
         cpu_s, wall_s = time.process_time(), time.monotonic()
         try:
             self.dispatcher.play(self._schedule, self._prepare, self._send)
-            self.clock.sleep_until(self._plan.horizon_us)
+            self._wait_for_the_end()
         finally:
             self._counted.cpu_us = round((time.process_time() - cpu_s) * 1e6)
             self._counted.wall_us = round((time.monotonic() - wall_s) * 1e6)
             logging.kill()
         self.dispatcher.drain()
+
+    def _wait_for_the_end(self) -> None:
+        """Return at the horizon, or soon after the run has ended itself."""
+        while self.watch.halt is None and (now_us := self.clock.now_us()) < self._plan.horizon_us:
+            self.clock.sleep_until(min(now_us + LOOK_EVERY_US, self._plan.horizon_us))
 
     def finish(self) -> None:
         """Abandon what is still in flight, close connections and log, and read the log back."""
@@ -89,6 +104,9 @@ class Generator:
         """The numbers so far."""
         self._counted.planned = self.dispatcher.planned
         self._counted.offered = self.dispatcher.offered
+        self._counted.lookups = self.watch.lookups
+        self._counted.unknown = self.watch.unknown
+        self._counted.halt = self.watch.halt
         return self._counted
 
     def units(self) -> list[Unit]:
@@ -114,7 +132,7 @@ class Generator:
             return None, error.reason
         except gevent.GreenletExit:
             return None, "unfinished"
-        return answer, None if answer.status in message.expected else f"status {answer.status}"
+        return answer, failure_of(message, answer, self._protected)
 
     def _count(
         self,
@@ -130,6 +148,9 @@ class Generator:
         if failure is None and route == "attribution" and not evidence.lookups:
             evidence.lookups.append(Lookup(self._lookup_type, Layer.UNKNOWN))
         self.recorder.request(route, intended_us, actual_us, end_us, failure, evidence)
+        if answer is not None and (city := city_of(answer)):
+            self.recorder.note(intended_us, f"city.{city}")
+        self.watch.see(route, end_us, end_us - intended_us, failure)
         if self._plan.window.start_us <= intended_us < self._plan.window.end_us:
             counted.lag.record(actual_us - intended_us)
             if failure is None:

@@ -23,6 +23,9 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest._client import Answer
 from loadtest._crew import Alone, Crew, WorkerFailed
+from loadtest._dry_run import DryRun
+from loadtest._forecast import forecast
+from loadtest._foreign import is_foreign
 from loadtest._generator import OnRequest
 from loadtest._guard import Refused
 from loadtest._master import KINDS, Workers
@@ -97,6 +100,8 @@ class LoadTest:
 
     def _be_in_charge(self, environment: Any) -> None:
         self._setup = prepare(environment.parsed_options, environment.host)
+        if environment.parsed_options.dry_run:
+            self._try_out(self._setup)
         if isinstance(environment.runner, MasterRunner):
             for kind in KINDS:
                 environment.runner.register_message(kind, self._on_message)
@@ -106,6 +111,14 @@ class LoadTest:
         if environment.web_ui is not None:
             add_tab(environment.web_ui, lambda: self._latest.units() if self._latest else [])
         self._interrupt = gevent.signal_handler(signal.SIGINT, self._on_interrupt, environment)
+
+    def _try_out(self, setup: Setup) -> None:
+        """Send one request of each kind, show them, and leave."""
+        dry_run = DryRun(workload_of(setup))
+        for line in dry_run.lines():
+            print(line, flush=True)
+        self.code = dry_run.code
+        sys.exit(self.code)
 
     def on_test_start(self, environment: Any, **_: Any) -> None:
         """Start the plan. A test that cannot start is ended, or Locust would wait for ever."""
@@ -162,6 +175,9 @@ class LoadTest:
             self._setup = prepare(environment.parsed_options, environment.host)
         self.code = NOT_VALID
         locust.log.unhandled_greenlet_exception = False  # of an earlier run
+        if is_foreign(self._setup.targets) and not self._setup.quiet:
+            for line in forecast(self._setup):
+                print(f"edgekpi: {line}", file=sys.stderr, flush=True)
         workload, run_id = workload_of(self._setup), uuid.uuid4().hex[:12]
         self._crew = _crew_of(environment, workload, run_id)
         self._announced = False

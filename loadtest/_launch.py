@@ -76,16 +76,17 @@ class EmulatedServer:
         process.stdout.close()
 
 
-def run_locust(arguments: Sequence[str], environment: dict[str, str]) -> int:
-    """Play the load test; Locust's exit code. What it prints of the result is not shown.
+def run_locust(
+    arguments: Sequence[str], environment: dict[str, str], *, shown: bool = False
+) -> int:
+    """Play the load test; Locust's exit code. What it prints of the result is ``shown`` or not.
 
     Progress and messages come on stderr as they happen. Ctrl-C reaches Locust too, which then
     saves the record; it is waited for.
     """
     command = [sys.executable, "-m", "locust", "-f", str(FOLDER), "--headless", *arguments]
-    with subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    ) as process:
+    stdout = None if shown else subprocess.DEVNULL
+    with subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout) as process:
         while True:
             try:
                 return process.wait()

@@ -16,7 +16,7 @@ from gevent.queue import Empty, Queue
 from loadtest._crew import WorkerFailed
 from loadtest._dispatch import GIVE_UP_US, Clock
 from loadtest._heard import Heard
-from loadtest._protocol import GO, PING, PONG, PREPARED, REPORT, STOP
+from loadtest._protocol import GO, HALT, PING, PONG, PREPARED, REPORT, STOP
 from loadtest._rows import Rows
 from loadtest._tally import Tally
 from loadtest._workload import Workload
@@ -44,6 +44,7 @@ class Workers:
         self._run_id = run_id
         self._clock: Clock | None = None  # until it is started
         self._ends_us = 0
+        self._halted = False
         self._inbox: Queue[tuple[str, Any, int]] = Queue()
         ids = [node.id for node in runner.clients.all if node.state != "missing"]
         if not ids:
@@ -95,6 +96,7 @@ class Workers:
         while any(not heard.is_complete for heard in self._heard.values()):
             self._take_reports(LOOK_EVERY_S)
             self._look_for_lost()
+            self._spread_halt()
             if self.problems:
                 self.abandon()
                 return
@@ -129,7 +131,7 @@ class Workers:
             "zero_error_max_us": max(h.clock_error_us for h in self._heard.values()),
         }
 
-    def _send(self, kind: str, data: dict[str, Any]) -> None:
+    def _send(self, kind: str, data: Any) -> None:
         for id_ in self._heard:
             if not self._is_lost(id_):
                 self._runner.send_message(kind, data, id_)
@@ -175,6 +177,13 @@ class Workers:
                     f"{heard.name} was lost about {now_us / 1e6:.0f} s after the start, and what "
                     "it had not reported yet with it: see its own messages, and start again"
                 )
+
+    def _spread_halt(self) -> None:
+        """Have all workers send no more as soon as one has found a reason."""
+        halt = next((heard.tally.halt for heard in self._heard.values() if heard.tally.halt), None)
+        if halt is not None and not self._halted:
+            self._halted = True
+            self._send(HALT, list(halt))
 
     def _is_lost(self, id_: str) -> bool:
         """Whether a worker has quit or its heartbeats have stopped (Locust waits some 4 s)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtest._foreign import NO_EVENTS, required, restraints
+from loadtest._foreign import NO_EVENTS, check_budget, required, restraints
 from loadtest._guard import Refused, Target, admit
 from loadtest._secrets import Secrets
 from reports.record import Kind
@@ -97,6 +97,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="repeat the name of a host that is not this machine to ask it; reads only, unless the "
         "scenario says target.writes: allowed; once for each host",
     )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="send one request of each kind and show what would be recorded",
+    )
     add("--raw", metavar="FILE", help="write every request, warm-up included, as CSV")
     add(
         "--closed",
@@ -120,6 +125,8 @@ def _check_after_parsing(parser: ArgumentParser) -> None:
     def parse_and_check(*args: Any, **kwargs: Any) -> Any:
         options = parse(*args, **kwargs)
         problems = unusable(options)
+        if options.dry_run:
+            options.processes = None
         options.window_s, options.run_time = options.run_time, None
         if options.processes and not options.worker and not problems:
             problems = _refusals(options)  # once forked, workers would wait for their master
@@ -166,7 +173,7 @@ def prepare(options: Namespace, host: str | None) -> Setup:
     seed = options.edgekpi_seed
     if seed is not None and not 0 <= seed < 2**63:
         raise Refused("--edgekpi-seed: expected a whole number from 0 to 2^63 - 1")
-    return Setup(
+    setup = Setup(
         scenario=scenario,
         seed=scenario.seed if seed is None else seed,
         given_host=str(host),
@@ -184,6 +191,8 @@ def prepare(options: Namespace, host: str | None) -> Setup:
         required=required_kpis,
         notes=notes,
     )
+    check_budget(setup)
+    return setup
 
 
 def _closed(options: Namespace) -> Closed | None:

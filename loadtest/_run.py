@@ -13,8 +13,9 @@ from loadtest._crew import Crew, WorkerFailed
 from loadtest._dispatch import Clock
 from loadtest._finish import Result, finish
 from loadtest._generator import BLOCKS, LOG_PATTERN
-from loadtest._server import EmulationFailed, Server, merge_window
+from loadtest._server import UNSEEN, EmulationFailed, Server, merge_window
 from loadtest._tally import Tally
+from loadtest._untold import CACHE, note, untold, without_lookups
 from loadtest._workload import Workload
 from reports.merge import merge
 from reports.record import Unit
@@ -55,6 +56,7 @@ class Run:
         self.invalid: list[str] = []
         self.notes = list(setup.notes)
         self.server_facts: dict[str, int] = {}
+        self._stood_in: set[str] = set()
         self.result: Result | None = None
         self.clock = Clock()
         self._statistics = Recorder(
@@ -81,7 +83,10 @@ class Run:
 
     def units(self) -> list[Unit]:
         """The blocks of all generators, and what the server told, as one list of blocks."""
-        parts = [*self.crew.units(), self._statistics.units()]
+        parts = self.crew.units()
+        if CACHE in self._stood_in:
+            parts = [[without_lookups(unit) for unit in blocks] for blocks in parts]
+        parts.append(self._statistics.units())
         return [merge(blocks) for blocks in zip(*parts, strict=True)]
 
     def _run(self, at_end: Callable[[], None]) -> None:
@@ -122,7 +127,8 @@ class Run:
         statistics = gevent.spawn(self._statistics_at, self.plan.window.start_us)
         try:
             self.crew.wait()
-            if not self.crew.problems:  # else it is not valid, whatever the server has to say
+            # Else it is not valid or ended early, whatever the server has to say.
+            if not self.crew.problems and self.total().halt is None:
                 self._merge(statistics.get(), self._statistics_at(0))
         finally:
             statistics.kill()
@@ -149,7 +155,14 @@ class Run:
             return
         facts = {name: after.get(name) for name in ("process_rss_bytes", "sleep_floor_us")}
         self.server_facts = {n: value for n, value in facts.items() if type(value) is int}
+        wanted = set(UNSEEN)
+        if self.setup.kind == "live":
+            wanted |= untold([unit for blocks in self.crew.units() for unit in blocks])
         try:
-            merge_window(self._statistics, before, after)
+            found = merge_window(self._statistics, before, after, wanted)
         except ValueError as error:
             self.notes.append(f"the server's statistics cannot be used: {error}")
+            return
+        self._stood_in = found - set(UNSEEN)
+        if self._stood_in:
+            self.notes.append(note(self._stood_in))

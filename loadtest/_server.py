@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtest._client import Answer, Client, Failed
 from loadtest._options import Setup
 from reference_impl.hdr import Histogram
+from reference_impl.messages import Layer
 from reports.recorder import Recorder
 
 EMULATION_PATH = "/api/emulation/start"
@@ -80,29 +81,67 @@ class Server:
 UNSEEN = ("d1.consumer", "queue.accepted_to_stored", "queue.handling")
 """What no answer can carry. The rest of what the server counts, the answers have told already."""
 
+UNTOLD = ("d1.request", "cpu")
+"""What answers carry, and is taken from the server if none of them did."""
 
-def merge_window(recorder: Recorder, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+
+def merge_window(
+    recorder: Recorder,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    wanted: Iterable[str] = UNSEEN,
+) -> set[str]:
     """Record what the server counted between two readings, all of it or nothing.
+
+    ``wanted`` names series, and ``cache`` for the look-ups by layer; what of it was there comes
+    back.
 
     Raises:
         ValueError: when the readings do not belong together (a restart in between) or are damaged.
     """
-    first, last = _part(before, "cumulative"), _part(after, "cumulative")
-    failed_first, failed_last = _part(before, "failed"), _part(after, "failed")
-    counted = []
-    for series in UNSEEN:
-        if series not in last:
-            continue
-        histogram = Histogram.from_json(last[series])
-        if series in first:
-            histogram = histogram.minus(Histogram.from_json(first[series]))
-        failed = _count(failed_last.get(series, 0)) - _count(failed_first.get(series, 0))
-        counted.append((series, histogram, _count(failed)))
+    wanted = set(wanted)
+    counted = _series(before, after, wanted)
+    lookups = _lookups(before, after) if "cache" in wanted else []
     memory = after.get("memory_max_bytes")
     if memory is not None:
         recorder.memory(_count(memory))
     for series, histogram, failed in counted:
         recorder.merge_histogram(series, histogram, failed)
+    for cache_type, layer, count in lookups:
+        recorder.merge_lookups(cache_type, layer, count)
+    found = {series for series, histogram, failed in counted if histogram.count or failed}
+    return found | ({"cache"} if any(count for _, _, count in lookups) else set())
+
+
+def _series(
+    before: Mapping[str, Any], after: Mapping[str, Any], wanted: set[str]
+) -> list[tuple[str, Histogram, int]]:
+    first, last = _part(before, "cumulative"), _part(after, "cumulative")
+    failed_first, failed_last = _part(before, "failed"), _part(after, "failed")
+    counted = []
+    for series in sorted(wanted & last.keys()):
+        histogram = Histogram.from_json(last[series])
+        if series in first:
+            histogram = histogram.minus(Histogram.from_json(first[series]))
+        failed = _count(failed_last.get(series, 0)) - _count(failed_first.get(series, 0))
+        counted.append((series, histogram, _count(failed)))
+    return counted
+
+
+def _lookups(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Layer, int]]:
+    first, last = (
+        _part(_part(_part(reading, "performance"), "cache"), "by_type")
+        for reading in (before, after)
+    )
+    return [
+        (cache_type, layer, _count(_of(last, cache_type, layer) - _of(first, cache_type, layer)))
+        for cache_type in sorted(last)
+        for layer in Layer
+    ]
+
+
+def _of(by_type: Mapping[str, Any], cache_type: str, layer: Layer) -> int:
+    return _count(_part(by_type, cache_type).get(layer, 0))
 
 
 def _part(statistics: Mapping[str, Any], name: str) -> Mapping[str, Any]:

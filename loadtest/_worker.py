@@ -14,10 +14,10 @@ from loadtest._dispatch import Clock
 from loadtest._generator import BLOCKS, Generator, OnRequest
 from loadtest._guard import Refused
 from loadtest._options import prepare
-from loadtest._protocol import GO, PING, PONG, PREPARED, REPORT, STOP
+from loadtest._protocol import GO, HALT, PING, PONG, PREPARED, REPORT, STOP
 from loadtest._rows import Rows
 from loadtest._run import CRASHED
-from loadtest._tally import Tally
+from loadtest._tally import Halt, Tally
 from loadtest._workload import Part, Workload, workload_of
 from reports.cli import NOT_VALID
 
@@ -45,11 +45,13 @@ class Worker:
         self._on_request = on_request
         self._crashed = crashed
         self._workload: Workload | None = None
+        self._generator: Generator | None = None
         self._stoppable: gevent.Greenlet[..., None] | None = None
         self._done = Event()
         self._done.set()
         self._runner.register_message(PING, self._on_ping)
         self._runner.register_message(GO, self._on_go)
+        self._runner.register_message(HALT, self._on_halt)
         self._runner.register_message(STOP, lambda **_: self.stop())
 
     def on_test_start(self, **_: Any) -> None:
@@ -87,6 +89,11 @@ class Worker:
         self._done.clear()
         self._stoppable = gevent.spawn(self._play, msg.data)
 
+    def _on_halt(self, msg: Any, **_: Any) -> None:
+        """Send no more: the schedule ends by itself, and what is in flight is waited for."""
+        if self._generator is not None:
+            self._generator.watch.halt = Halt(*msg.data)
+
     def _play(self, go: dict[str, Any]) -> None:
         """Play the part; whatever ends it, the last report says what was seen."""
         reporter = Reporter(self._runner, go["run_id"])
@@ -114,7 +121,7 @@ class Worker:
         clock.start(go["zero_ns"], go["wall_zero_us"])
         part = Part(go["run_id"], go["index"], go["count"])
         generator = Generator(self._workload, part, clock, self._on_request)
-        reporter.generator = generator
+        reporter.generator = self._generator = generator
         reporting = gevent.spawn(reporter.send_regularly)
         try:
             generator.play()

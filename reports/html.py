@@ -121,7 +121,11 @@ def _card(verdict: Verdict) -> str:
     """One run's word, large, with the last line that the command line printed."""
     counted = [result for result in verdict.kpis if result.counts]
     passed = sum(result.verdict == "pass" for result in counted)
-    score = f"{passed} of {len(counted)} KPIs pass" if verdict.word != "not valid" else "not judged"
+    score = (
+        f"{passed} of {len(counted)} KPIs pass"
+        if verdict.word not in ("not valid", "wrong input")
+        else "not judged"
+    )
     line = verdict.last_line.removeprefix(f"{verdict.code} {verdict.word} ")
     return (
         f'<article class="verdict {_css_class(verdict.word)}">'
@@ -184,8 +188,9 @@ def _aside(result: KpiResult) -> str:
     """What the verdict rests on, small beneath it."""
     parts = [f"{result.samples:,} {result.basis}"] if result.samples else []
     parts += [f"{result.failed:,} failed"] if result.failed else []
+    parts += [f"as seen from {result.seen_from}"] if result.samples and result.seen_from else []
     parts += [] if result.counts else ["not required"]
-    return ", ".join(parts)
+    return escape(", ".join(parts))
 
 
 def _value(result: KpiResult) -> str:

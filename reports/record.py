@@ -51,8 +51,8 @@ class Unit:
     because they failed: those count as slower than any limit. ``counts`` has ``cache.part`` and
     ``cache.total`` (look-ups of the KPI's types), ``cache.<type>.<layer>`` with ``.negative`` for
     the "not there" and ``.stale`` for the stale among them, ``requests.<route>``, ``errors.part``
-    (failed requests) and ``errors.total`` (all), ``failure.<reason>`` and ``memory`` (how often it
-    was reported).
+    (failed requests) and ``errors.total`` (all), ``failure.<reason>``, ``city.<code>`` (answers by
+    the data centre that gave them) and ``memory`` (how often it was reported).
     """
 
     series: dict[str, Histogram] = field(default_factory=dict)

@@ -72,6 +72,11 @@ class Recorder:
         if block.pending >= _FLUSH_EVERY:
             block.flush()
 
+    def note(self, intended_us: int, name: str) -> None:
+        """Count one thing more about a request that was to start then, such as ``city.FRA``."""
+        if block := self._block_at(intended_us):
+            block.counts[name] += 1
+
     def consumer_d1(self, at_us: int, call: D1Call) -> None:
         """Count one statement or batch that the queue's consumer asked of D1 at ``at_us``."""
         if block := self._block_at(at_us):
@@ -100,6 +105,10 @@ class Recorder:
         block = self._open_block()
         block.series[series].add(histogram)
         block.failed[series] += failed
+
+    def merge_lookups(self, cache_type: str, layer: Layer, count: int) -> None:
+        """Add look-ups that somebody else counted over the window; they go to the first block."""
+        self._open_block().count_lookups(cache_type, layer, False, False, count)
 
     def finish(self) -> list[Unit]:
         """The counts, one unit a block. A sample that comes later is ignored.
@@ -189,7 +198,7 @@ class _Block:
         for series, values in self.lists.items():
             self._count(series, values)
         for kind, count in Counter(map(_lookup_key, self.lookups)).items():
-            self._count_lookups(*kind, count)
+            self.count_lookups(*kind, count)
         self.lookups.clear()
         self.pending = 0
 
@@ -208,7 +217,7 @@ class _Block:
             self.series[series].record_many(values)
             values.clear()  # not a new list: `latency` and `cpu` hold on to this one
 
-    def _count_lookups(
+    def count_lookups(
         self, cache_type: str, layer: Layer, negative: bool, stale: bool, count: int
     ) -> None:
         row = f"cache.{cache_type}.{layer}"

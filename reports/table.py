@@ -51,7 +51,8 @@ def print_runs(runs: Sequence[Run], console: Console) -> None:
     console.print(_detail_table(records, console))
     for record in records:
         for note in [*record.invalid, *record.notes]:
-            console.print(f"{record.kind}: {escape(note)}")
+            # Not cut into lines: a note may hold a statement that is to be copied.
+            console.print(f"{record.kind}: {escape(note)}", soft_wrap=True)
 
 
 def make_table(console: Console, *columns: str, right: Iterable[str] = ()) -> Table:
@@ -88,7 +89,9 @@ def value_cell(result: KpiResult) -> str:
     value = wording.quantity(result.value, result.unit)
     if result.basis == "input":
         return f"{value} as assumed"
-    return escape(f"{value} {wording.interval(result.interval, result.unit)}".rstrip())
+    seen_from = f" as seen from {result.seen_from}" if result.seen_from else ""
+    interval = wording.interval(result.interval, result.unit)
+    return escape(f"{value} {interval}".rstrip() + seen_from)
 
 
 def _word(result: KpiResult) -> str:

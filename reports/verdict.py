@@ -11,6 +11,9 @@ the target is "inconclusive" and says how much more would decide it. How a word 
 5. wholly on the bad side: alert if the value itself is beyond the alert limit, else missed;
 6. it crosses the target: inconclusive.
 
+A load test may end itself: ``wrong_input`` and ``stopped_itself`` among its provenance say why, and
+give the run its word (wrong input, alert) whatever its KPIs show.
+
 Two KPIs are judged by the value alone. Memory is a maximum: what was seen was there, whatever was
 not. The error ratio has a target (0.001) so low that no short run could show it with confidence;
 a run with no more errors than allowed passes it, and it never stands for the latencies, which need
@@ -55,7 +58,8 @@ class KpiResult:
     """One KPI of one run. Values are in ``unit``; ``interval`` is ``None`` where there is none.
 
     ``counts`` tells whether the KPI has a say in the run's word, ``method`` how the interval was
-    found, ``advice`` what to do next (empty for a pass).
+    found, ``advice`` what to do next (empty for a pass), ``seen_from`` the city that answered if it
+    was always the same (empty if unknown or several).
     """
 
     kpi: Kpi
@@ -70,6 +74,7 @@ class KpiResult:
     method: str
     advice: str
     counts: bool
+    seen_from: str = ""
 
     @property
     def name(self) -> str:
@@ -138,7 +143,9 @@ class Verdict:
 def judge(record: RunRecord) -> Verdict:
     """Judge a run by its own limits and the KPIs it requires (and the error ratio, always)."""
     asked = [STALENESS] if STALENESS.name in record.limits else []
-    results = tuple(_judge_kpi(record, kpi) for kpi in (*CATALOGUE, *asked))
+    cities = list(record.counts("city."))
+    seen_from = cities[0] if len(cities) == 1 else ""
+    results = tuple(_judge_kpi(record, kpi, seen_from) for kpi in (*CATALOGUE, *asked))
     word, line = _conclude(record, results)
     code = CODES[word]
     return Verdict(record.scenario, record.kind, word, code, results, f"{code} {word} {line}")
@@ -151,8 +158,12 @@ def worse(first: Verdict, second: Verdict) -> Verdict:
 
 def _conclude(record: RunRecord, results: tuple[KpiResult, ...]) -> tuple[Word, str]:
     """The run's word and what follows it on the last line."""
+    if reason := record.provenance.get("wrong_input"):
+        return "wrong input", f"all KPIs: {reason}"
     if record.invalid:
         return "not valid", f"all KPIs: {'; '.join(record.invalid)}; mend it and run again"
+    if reason := record.provenance.get("stopped_itself"):
+        return "alert", f"all KPIs: {reason}; see the failures by reason in the report"
     counted = [result for result in results if result.counts]
     if not counted:
         return "no-data", "all KPIs: there were no requests; raise a rate or lengthen the window"
@@ -166,7 +177,7 @@ def _conclude(record: RunRecord, results: tuple[KpiResult, ...]) -> tuple[Word, 
     return worst.verdict, f"{worst.name}: {worst.sentence()}{also}; {worst.advice}"
 
 
-def _judge_kpi(record: RunRecord, kpi: Kpi) -> KpiResult:
+def _judge_kpi(record: RunRecord, kpi: Kpi, seen_from: str) -> KpiResult:
     target, alert = record.limits[kpi.name]
     estimate = read(record, kpi)
     word, advice = _word(kpi, estimate, target, alert, record.kind)
@@ -183,6 +194,7 @@ def _judge_kpi(record: RunRecord, kpi: Kpi) -> KpiResult:
         estimate.method,
         advice,
         _counts(record, kpi, estimate),
+        seen_from,
     )
 
 

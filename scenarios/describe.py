@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports.kpis import BY_NAME
 from scenarios.schema import Scenario
+from scenarios.target import Target
 
 MIN_SAMPLES = 90
 """A P95 needs 90 samples below the limit to be shown at 99 % confidence: 0.95^90 < 0.01."""
@@ -12,6 +13,8 @@ MIN_SAMPLES = 90
 def describe(scenario: Scenario) -> str:
     """One paragraph: what is asked, of which world, and what decides."""
     sentences = [_load(scenario), _measure(scenario), _world(scenario), _judged(scenario)]
+    if scenario.target != Target():
+        sentences.append(_target(scenario.target))
     return f"{scenario.name}: {' '.join(sentences)}"
 
 
@@ -57,9 +60,10 @@ def _load(scenario: Scenario) -> str:
 def _measure(scenario: Scenario) -> str:
     measure = scenario.measure
     caches = "filled as after a long run" if measure.start == "steady" else "empty"
+    after = f", and cools down for {measure.cooldown_s:g} s" if measure.cooldown_s else ""
     return (
         f"Starts with caches {caches}, warms up for {measure.warmup_s:g} s, "
-        f"then measures {measure.window_s:g} s."
+        f"then measures {measure.window_s:g} s{after}."
     )
 
 
@@ -72,6 +76,17 @@ def _world(scenario: Scenario) -> str:
         f"D1 in {scenario.d1.region}"
     )
     return f"{text}, without {dropped}." if dropped else f"{text}."
+
+
+def _target(target: Target) -> str:
+    """How a load test of a named host asks; our own emulated server is asked as ours."""
+    asked = (
+        f"{route.method} {route.host or ''}{route.path}"
+        for route in (target.attribution, target.tracking)
+    )
+    secrets = ", ".join(target.secrets())
+    needs = f", with secrets from {secrets}" if secrets else ""
+    return f"A named host is asked by {' and '.join(asked)}{needs}."
 
 
 def _judged(scenario: Scenario) -> str:

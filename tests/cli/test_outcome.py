@@ -240,7 +240,7 @@ def test_a_server_that_does_not_start_is_not_valid(
         "the emulated server did not start; its own message is above",
         "22 not valid: there is no record, for the reason above",
     ]
-    monkeypatch.setattr("loadtest._launch.run_locust", lambda *_: 1)
+    monkeypatch.setattr("loadtest._launch.run_locust", lambda *_, **__: 1)
     ran = run("load", "small.yaml", "--host", "http://127.0.0.1:9")
     assert (ran.code, ran.out) == (22, "")
     assert ran.err.splitlines() == ["22 not valid: there is no record, for the reason above"]

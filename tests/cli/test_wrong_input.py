@@ -150,6 +150,7 @@ def test_help_lists_what_works(run: Run) -> None:
                 "--set",
                 "--host",
                 "--i-own-this-host",
+                "--dry-run",
                 "--processes",
                 "--raw",
                 "--closed",

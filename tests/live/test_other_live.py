@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reports.record import load
 from reports.verdict import judge
+from tests.live.load_runs import ROOT, Server, last_line, play, seen_by
 from tests.loadtest.other_server import IDS
 
 pytestmark = pytest.mark.live
 
-ROOT = Path(__file__).parents[2]
 SECRETS = {"SHOP_KEY": "k3y", "SIGNING_KEY": "s3cret"}
 SCENARIO = """
 name: shop
@@ -82,11 +79,6 @@ def ask(
     )
 
 
-def seen_by(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}/seen") as answer:
-        return dict(json.load(answer))
-
-
 def test_a_mapped_deployment_is_judged_by_its_latencies(
     tmp_path: Path, other: Callable[[], str]
 ) -> None:
@@ -118,3 +110,60 @@ def test_a_mapped_deployment_is_judged_by_its_latencies(
     everywhere = done.stdout + done.stderr
     everywhere += "".join(path.read_text() for path in (tmp_path / "out").glob("*.[jh]*"))
     assert not any(secret in everywhere for secret in SECRETS.values())
+
+
+def test_ids_that_are_not_there_are_wrong_input(tmp_path: Path, other: Callable[[], str]) -> None:
+    """Two of the hundred are unknown there: over 1 % of the look-ups, 23 with what to do."""
+    api = other()
+    done = ask(tmp_path, api, api, ids=[*IDS[:98], "order-900", "order-901"])
+    assert done.returncode == 23, done.stdout + done.stderr
+    last = last_line(done.stdout)
+    assert last.startswith("23 wrong input all KPIs:")
+    assert "look-ups asked for IDs that are not there (404)" in last
+    assert "population.csv" in last
+
+
+def test_a_dry_run_shows_what_would_be_recorded_and_no_secret(
+    tmp_path: Path, other: Callable[[], str]
+) -> None:
+    """One request of each kind, what they carry, what came back, what is missing; no record."""
+    api, tracking = other(), other()
+    done = ask(tmp_path, api, tracking, "--dry-run")
+    shown = done.stdout
+    assert done.returncode == 0, shown + done.stderr
+    assert last_line(shown).startswith("0 dry run: 3 requests")
+    assert f"look-up, to {api}:\n  > GET /v1/paths/order-" in shown
+    assert f"event, to {tracking}:\n  > POST /collect HTTP/1.1" in shown
+    assert "  > X-Key: ***\n" in shown
+    assert shown.count("  > X-Signature: ***\n") == 2
+    assert shown.count("< status 204, ") == 2
+    assert "< layers: unknown, there is no Cache-Status" in shown
+    assert "statistics (/api/performance/stats):\n  none, EDGEKPI_TOKEN is not set" in shown
+    assert "DELETE FROM user_journeys WHERE event_id LIKE 'edgekpi-dry-" in shown
+    assert not any(secret in shown + done.stderr for secret in SECRETS.values())
+    assert len(seen_by(api)["heads"]) == 1
+    assert len(seen_by(tracking)["forms"]) == 2
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_dry_run_that_meets_something_else_is_wrong_input(
+    tmp_path: Path, other: Callable[[], str]
+) -> None:
+    """Here an ID that is not there; 23 with the status."""
+    api = other()
+    done = ask(tmp_path, api, api, "--dry-run", ids=["order-900"])
+    assert done.returncode == 23, done.stdout + done.stderr
+    assert "< status 404, " in done.stdout
+    assert "status 404 (expected 200)" in done.stdout
+    assert last_line(done.stdout).startswith("23 wrong input")
+
+
+def test_statistics_stand_in_for_answers_that_tell_nothing(tmp_path: Path, server: Server) -> None:
+    """Look-ups, D1 and CPU are judged by them; a note says what they are about."""
+    code, out, err = play(tmp_path, server("silent"), EDGEKPI_TOKEN="t")
+    record = load(tmp_path / "out")
+    assert code == 0, out + err
+    assert record.count("cache.unknown") == 0
+    assert record.count("cache.part") == record.count("cache.total") > 200
+    assert record.pooled("cpu")[0].count == record.pooled("d1.request")[0].count > 200
+    assert "look-ups, CPU times, D1 times: no answer told them" in out

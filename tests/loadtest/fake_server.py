@@ -2,8 +2,9 @@
 
 ``python fake_server.py [MODE]`` prints its port and serves 127.0.0.1 until it is killed. MODE is
 ``ok``, ``errors`` (every answer is a 500), ``die`` (exits in the middle of its 200th request),
-``freeze`` (stands still once, or as ``freeze:REQUEST:SECONDS`` says),
-``stall`` (takes requests and never answers) or ``slow`` (every answer takes 2 s).
+``freeze`` (stands still once, or as ``freeze:REQUEST:SECONDS`` says), ``stall`` (takes requests and
+never answers), ``slow`` (every answer takes 2 s), ``limited`` (as a platform that allows 100
+requests) or ``silent`` (tells nothing in its answers, all in its statistics).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from reference_impl.hdr import Histogram
 
 EVIDENCE = (
     b"Cache-Status: L1; hit; detail=attribution\r\nServer-Timing: d1;dur=3.5, cpu;dur=1.2\r\n"
+    b"CF-Ray: 8f2c0d1e2b3a4c5d-FRA\r\n"
 )
-REASONS = {200: b"OK", 202: b"Accepted", 404: b"Not Found", 500: b"Internal Server Error"}
+REASONS = {200: b"OK", 202: b"Accepted", 404: b"Not Found", 429: b"No", 500: b"Error"}
 
 
 class Fake:
@@ -58,10 +60,16 @@ class Fake:
             self.events.append(json.loads(body))
             return _response(200, b"{}")
         await self.misbehave()
+        answer = self.respond(method, head, body)
+        return answer.replace(EVIDENCE, b"") if self.mode == "silent" else answer
+
+    def respond(self, method: str, head: str, body: bytes) -> bytes:
         self.heads.append(head)
         self.handling.record(20_000)
         if self.mode == "errors":
             return _response(500, b"no")
+        if self.mode == "limited" and self.requests > 100:
+            return _response(429, b"error code: 1015")
         if method == "POST":
             self.events.append(json.loads(body))
             return _response(202, b"{}")
@@ -81,7 +89,8 @@ class Fake:
     def statistics(self) -> bytes:
         histogram = self.handling.to_json()
         data = {
-            "cumulative": {"queue.handling": histogram},
+            "performance": {"cache": {"by_type": {"attribution": {"l1": self.requests}}}},
+            "cumulative": {"queue.handling": histogram, "d1.request": histogram, "cpu": histogram},
             "failed": {"queue.handling": 0},
             "memory_max_bytes": 30 * 2**20,
             "process_rss_bytes": 70 * 2**20,

@@ -225,6 +225,21 @@ def test_the_second_address_serves_when_the_first_refuses() -> None:
             assert under_test._addresses == [*target.addresses, closed]
 
 
+def test_a_certificate_that_cannot_be_trusted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads "connection" looks for a server that is down."""
+
+    def distrust(*_: object) -> None:
+        error = ssl.SSLCertVerificationError()
+        error.verify_message = "self-signed certificate"
+        raise error
+
+    with server() as (target, _), client(target) as under_test:
+        monkeypatch.setattr(under_test, "_open", distrust)
+        with pytest.raises(Failed) as failure:
+            under_test.exchange(REQUEST)
+    assert failure.value.args == ("certificate", "self-signed certificate")
+
+
 def test_tls_is_verified() -> None:
     """Certificate and name are checked, and who does not speak TLS is not talked to."""
     with server(b"HTTP/1.1 400 plain\r\n\r\n", close=True) as (target, _):

@@ -14,9 +14,9 @@ from loadtest import _master
 from loadtest._crew import WorkerFailed
 from loadtest._dispatch import Clock
 from loadtest._master import Workers
-from loadtest._protocol import GO, PING, PONG, PREPARED, REPORT, STOP
+from loadtest._protocol import GO, HALT, PING, PONG, PREPARED, REPORT, STOP
 from loadtest._rows import Row, Rows
-from loadtest._tally import Tally
+from loadtest._tally import Halt, Tally
 from reference_impl.messages import Evidence
 from reports.record import Window
 from reports.recorder import Recorder
@@ -184,6 +184,22 @@ def test_a_report_that_was_lost_costs_no_histogram(started: tuple[FakeRunner, Wo
     crew.wait()
     assert [part[0].counts["requests.tracking"] for part in crew.units()] == [30] * 3
     assert len(crew.rows()) == 0
+
+
+def test_a_reason_to_end_the_run_is_told_to_all(started: tuple[FakeRunner, Workers]) -> None:
+    """Once, by whichever worker finds it; it is in the numbers of the run then."""
+    runner, crew = started
+    halted = report(1, 10)
+    halted["tally"] = Tally(offered=10, ended=10, halt=Halt("alert", "too slow")).to_message()
+    say(crew, REPORT, "a", **halted)
+    say(crew, REPORT, "a", **{**halted, "sequence": 2, "last": True})
+    done = report(3, 10, last=True)
+    runner.answer = lambda kind, _, id_: None if id_ == "a" else say(crew, REPORT, id_, **done)
+    crew.wait()
+    told = [(data, id_) for kind, data, id_ in runner.sent if kind == HALT]
+    assert told == [(["alert", "too slow"], id_) for id_ in "cab"]
+    assert crew.problems == []
+    assert Halt("alert", "too slow") in [tally.halt for tally in crew.tallies()]
 
 
 def test_a_lost_worker_ends_the_run(

@@ -12,7 +12,7 @@ import pytest
 from loadtest._guard import Refused
 from loadtest._options import unusable
 from reports.kpis import KPI_NAMES
-from tests.loadtest.setups import setup
+from tests.loadtest.setups import HERE, setup
 
 
 @pytest.fixture
@@ -102,3 +102,102 @@ def test_what_the_plan_decides_cannot_be_given(given: dict[str, Any]) -> None:
     assert unusable(options) == []
     vars(options).update(given)
     assert len(unusable(options)) == 1
+
+
+def test_a_foreign_host_has_the_climb_as_its_warm_up(foreign: str) -> None:
+    """30 s at least; a longer one stays, and so it is with this machine's."""
+    owned = {"scenario": "smoke/tiny", "i_own_this_host": ["foreign.test"]}
+    assert setup(foreign, **owned).scenario.measure.warmup_s == 30
+    longer = setup(foreign, **owned, overrides=["measure.warmup_s=45"])
+    assert longer.scenario.measure.warmup_s == 45
+
+
+def test_events_go_to_a_foreign_host_if_writes_are_allowed(foreign: str) -> None:
+    """Then they count as well."""
+    prepared = setup(
+        foreign,
+        scenario="smoke/tiny",
+        overrides=["target.writes=allowed"],
+        i_own_this_host=["foreign.test"],
+    )
+    assert prepared.scenario.workload.tracking.rate_per_s == 100
+    assert (prepared.required, prepared.notes) == (list(KPI_NAMES), [])
+
+
+def test_a_posted_look_up_may_be_a_write(foreign: str) -> None:
+    """On a foreign host it needs the same word; on this machine it does not."""
+    posted = ["target.attribution={method: POST, path: /graphql, body_text: hi}"]
+    owned = {"overrides": posted, "i_own_this_host": ["foreign.test"]}
+    with pytest.raises(Refused, match=r"say target\.writes: allowed"):
+        setup(foreign, **owned)
+    allowed = [*posted, "target.writes=allowed"]
+    assert setup(foreign, overrides=allowed, i_own_this_host=["foreign.test"])
+
+
+MANY = "measure.window_s=3000"
+
+
+def test_a_plan_over_the_budget_is_refused() -> None:
+    """Any number is allowed here, unless the scenario says otherwise; redirects count."""
+    for allowed in ([MANY], ["target.max_requests=900"]):
+        assert setup(overrides=allowed)
+    for over in (
+        [MANY, "target.max_requests=99999"],
+        ["target.max_requests=900", "target.follow_redirects=1"],
+    ):
+        with pytest.raises(Refused, match="the plan may send over"):
+            setup(overrides=over)
+
+
+def test_a_closed_load_has_no_budget_that_could_be_held(foreign: str) -> None:
+    """So it goes to this machine only: elsewhere there always is one."""
+    with pytest.raises(Refused, match="a closed load has no plan to count"):
+        setup(foreign, closed=3, i_own_this_host=["foreign.test"])
+
+
+def test_a_foreign_host_has_a_budget_of_its_own(foreign: str) -> None:
+    """100,000 requests, if the scenario says nothing."""
+    with pytest.raises(Refused, match="the plan may send over 100,000"):
+        setup(foreign, overrides=[MANY], i_own_this_host=["foreign.test"])
+    enough = [MANY, "target.max_requests=160000"]
+    assert setup(foreign, overrides=enough, i_own_this_host=["foreign.test"])
+
+
+def test_the_host_of_a_route_is_judged_as_well(foreign: str) -> None:
+    """Its name must be repeated too, and its problem names its field."""
+    own = ["target.tracking={host: 'http://collect.test'}"]
+    with pytest.raises(Refused, match=r"collect\.test is not this machine"):
+        setup(foreign, overrides=own, i_own_this_host=["foreign.test"])
+    both = setup(foreign, overrides=own, i_own_this_host=["foreign.test", "collect.test"])
+    assert {name: target.name for name, target in both.targets.items()} == {
+        "attribution": "foreign.test",
+        "tracking": "collect.test",
+    }
+
+
+def test_a_host_of_a_route_that_cannot_be_used_is_named_by_its_field() -> None:
+    """As --host is by its option."""
+    with pytest.raises(Refused, match=r"target\.tracking\.host 'http://a:b'"):
+        setup(overrides=["target.tracking={host: 'http://a:b'}"])
+
+
+def test_our_own_emulated_server_is_asked_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the scenario says of another deployment, which nobody is to meet by accident."""
+    monkeypatch.setenv("EDGEKPI_KIND", "emulated")
+    other = ["target.attribution={host: 'http://shop.test', path: /x}", "target.auth={env: NONE}"]
+    prepared = setup(overrides=[*other, "population={csv: no-such.csv}"])
+    assert prepared.targets["attribution"].url == HERE
+    assert prepared.mapped.attribution.path.startswith("/api/attribution/")
+    assert prepared.ids is None
+
+
+def test_a_file_of_ids_lies_beside_the_scenario(tmp_path: Path) -> None:
+    """Wherever the program was started."""
+    (tmp_path / "mine.yaml").write_text("name: mine\npopulation: {csv: ids.csv}\n")
+    with pytest.raises(Refused, match=r"ids\.csv cannot be read"):
+        setup(scenario=str(tmp_path / "mine.yaml"))
+    (tmp_path / "ids.csv").write_text("conversion_id\na\nb\n")
+    prepared = setup(scenario=str(tmp_path / "mine.yaml"))
+    assert [conversion.conversion_id for conversion in prepared.ids or ()] == ["a", "b"]

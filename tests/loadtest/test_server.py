@@ -51,6 +51,38 @@ def test_what_the_answers_told_is_not_counted_again() -> None:
     assert list(merged({}, after).series) == ["queue.handling"]
 
 
+def test_the_server_stands_in_for_answers_that_told_nothing() -> None:
+    """Look-ups by layer, D1 and CPU between the readings, if they are wanted."""
+    before, after = reading([]), reading([5, 6, 7])
+    for name in ("cpu", "d1.request"):
+        after["cumulative"][name] = after["cumulative"]["queue.handling"]
+    before["performance"] = {"cache": {"by_type": {"attribution": {"l1": 10, "miss": 1}}}}
+    by_type = {"attribution": {"l1": 30, "miss": 3, "kv": 5}, "configuration": {"l1": 2}}
+    after["performance"] = {"cache": {"by_type": by_type}}
+    recorder = Recorder(Window(0, 10), cache_types=["attribution"])
+    found = merge_window(recorder, before, after, ["cpu", "cache", "d1.consumer"])
+    (unit,) = recorder.finish()
+    assert found == {"cpu", "cache"}
+    assert list(unit.series) == ["cpu"]
+    lookups = {n: count for n, count in unit.counts.items() if n.startswith("cache.")}
+    assert lookups == {
+        "cache.attribution.kv": 5,
+        "cache.attribution.l1": 20,
+        "cache.attribution.miss": 2,
+        "cache.configuration.l1": 2,
+        "cache.part": 25,
+        "cache.total": 27,
+    }
+
+
+@pytest.mark.parametrize("damaged", [{"by_type": 5}, {"by_type": {"a": {"l1": -1}}}, 7])
+def test_damaged_look_ups_are_refused(damaged: Any) -> None:
+    """As damaged histograms are."""
+    recorder = Recorder(Window(0, 10), cache_types=["attribution"])
+    with pytest.raises(ValueError, match=r"mapping|count"):
+        merge_window(recorder, {}, {"performance": {"cache": damaged}}, ["cache"])
+
+
 def test_what_is_not_told_stays_unmeasured() -> None:
     """Without histograms and memory, nothing is recorded and nothing fails."""
     unit = merged({}, {"process_rss_bytes": 5})

@@ -151,3 +151,12 @@ def test_equal_runs_give_equal_pages_and_the_file_is_whole(
     path = write_report(tmp_path / "deep" / "report.html", [record], [judge(record)])
     assert path.read_text(encoding="utf-8") == page(record) == page(record)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_one_city_stands_on_every_row_of_the_page(make_record: MakeRecord) -> None:
+    """Beneath each verdict, and nowhere if there were two."""
+    record = make_record("live")
+    record.units[0].counts["city.FRA"] = 7
+    assert page(record).count("as seen from FRA") == 8
+    record.units[0].counts["city.AMS"] = 7
+    assert "as seen from" not in page(record)

@@ -92,3 +92,19 @@ def test_an_empty_run_can_be_printed(make_record: MakeRecord) -> None:
     text = printed(record)
     assert text.count("no-data") == 8
     assert "cache type" not in text
+
+
+def test_one_city_stands_on_every_row(make_record: MakeRecord) -> None:
+    """A P95 from one place is no P95 of the world."""
+    record = make_record("live")
+    record.units[0].counts["city.FRA"] = 7
+    text = printed(record)
+    for name in ("tracking_latency_p95", "cache_hit_ratio", "worker_memory_max", "error_ratio"):
+        assert "as seen from FRA pass" in row(text, name)
+
+
+def test_a_note_is_one_line(make_record: MakeRecord) -> None:
+    """However long: it may hold a statement that is to be copied."""
+    record = make_record("live")
+    record.notes = ["DELETE " * 60]
+    assert row(printed(record), "live: DELETE").count("DELETE") == 60

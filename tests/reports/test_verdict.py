@@ -261,3 +261,25 @@ def test_json_has_the_fields_of_the_contract_and_no_other(make_record: MakeRecor
         assert kpi["value"] == round(kpi["value"], 6 if kpi["unit"] == "ratio" else 3)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["kpis"][6]["basis"] == "input"
+
+
+def test_a_run_that_ended_itself_has_the_word_that_it_earned(make_record: MakeRecord) -> None:
+    """Wrong input before all else, not valid before the alert; the reason is the last line's."""
+    record = make_record("live")
+    record.provenance["stopped_itself"] = "to spare the host"
+    assert (judge(record).word, judge(record).code) == ("alert", 20)
+    assert judge(record).last_line.startswith("20 alert all KPIs: to spare the host")
+    record.invalid = ["interrupted"]
+    assert judge(record).code == 22
+    record.provenance["wrong_input"] = "no such IDs"
+    assert judge(record).last_line == "23 wrong input all KPIs: no such IDs"
+
+
+def test_one_city_is_where_every_kpi_was_seen_from(make_record: MakeRecord) -> None:
+    """Of two, none is."""
+    record = make_record("live")
+    assert {kpi.seen_from for kpi in judge(record).kpis} == {""}
+    record.units[0].counts["city.FRA"] = 7
+    assert {kpi.seen_from for kpi in judge(record).kpis} == {"FRA"}
+    record.units[0].counts["city.AMS"] = 1
+    assert {kpi.seen_from for kpi in judge(record).kpis} == {""}

@@ -39,6 +39,26 @@ def test_an_absent_route_is_not_mentioned() -> None:
     assert "events" not in text
 
 
+def test_a_cool_down_and_a_deployment_of_its_own_are_mentioned() -> None:
+    """Where requests go and which secrets they need; nothing of it for a server of ours."""
+    text = describe(
+        load(
+            """
+measure: {cooldown_s: 7}
+target:
+  auth: {env: SHOP_TOKEN}
+  attribution: {host: "https://shop.test", path: "/v1/{conversion_id}"}
+"""
+        )
+    )
+    assert "measures 30 s, and cools down for 7 s." in text
+    assert (
+        "A named host is asked by GET https://shop.test/v1/{conversion_id} and POST /track" in text
+    )
+    assert "with secrets from SHOP_TOKEN." in text
+    assert "named host" not in describe(load("smoke/tiny"))
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_bundled_scenarios_have_no_warnings(name: str) -> None:
     """What is shipped can show what it asks."""

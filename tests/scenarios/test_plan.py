@@ -57,6 +57,17 @@ def test_times_never_fall_and_stay_below_the_horizon() -> None:
     assert (plan.window.start_us, plan.window.end_us) == (10_000_000, 50_000_000)
 
 
+def test_a_cool_down_goes_on_after_the_window() -> None:
+    """The same arrivals as without, and more; the window is where it was."""
+    short = Plan(scenario(), 1, CONVERSIONS)
+    measure = {"warmup_s": 10, "window_s": 40, "cooldown_s": 5}
+    long = Plan(scenario(measure=measure), 1, CONVERSIONS)
+    assert (long.window, long.horizon_us) == (short.window, 55_000_000)
+    before, whole = joined(short)["intended_us"], joined(long)["intended_us"]
+    assert whole[: len(before)].tolist() == before.tolist()
+    assert whole[-1] > 54_000_000
+
+
 @given(order=st.permutations(range(4)))
 @settings(max_examples=10, deadline=None)
 def test_random_access_agrees_with_iteration(order: list[int]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from scenarios.headers import SIGNED_FIELDS
 from scenarios.loader import ScenarioError, load
 from scenarios.schema import Scenario
-from scenarios.target import Target
+from scenarios.target import EVENT_FIELDS, LOOKUP_FIELDS, Target
 
 
 def problems(text: str) -> list[str]:
@@ -124,3 +128,17 @@ def test_undo_knows_the_run_only() -> None:
     """The statement is about all events of a run."""
     (problem,) = problems('target: {undo: "DELETE {event_id}"}')
     assert problem.startswith("<text>:2: target.undo: unknown field {event_id}")
+
+
+def test_the_page_says_what_is_so() -> None:
+    """Its scenario is one, and its table has every field, each for the requests that have it."""
+    page = (Path(__file__).parents[2] / "docs" / "any-deployment.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.S | re.M)
+    assert load(example).target.tracking.expect == (204,)
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", page, re.M)
+    told: dict[str, set[str]] = {}
+    for names, where in rows:
+        told.setdefault(where, set()).update(re.findall(r"`(\w+)`", names))
+    assert told["all"] | told["look-ups"] == set(LOOKUP_FIELDS)
+    assert told["all"] | told["events"] == set(EVENT_FIELDS)
+    assert told["`hmac_sha256`"] == set(SIGNED_FIELDS)
