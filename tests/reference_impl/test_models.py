@@ -223,9 +223,10 @@ def test_time_decay_agrees_with_exact_arithmetic(ages: list[int]) -> None:
 
 
 def test_b05_time_decay_reads_the_text_that_the_schema_stores() -> None:
-    """The stack's format, and SQLite's CURRENT_TIMESTAMP without a zone, which is UTC."""
-    stored = [touch("2026-01-01 12:00:00"), touch("2026-01-02T12:00:00.000Z")]
-    assert percents(time_decay(stored)) == [47.37, 52.63]
+    """The stack's format, another zone, and SQLite's CURRENT_TIMESTAMP, which is UTC."""
+    for newest in ("2026-01-02T12:00:00.000Z", "2026-01-02T22:00:00+10:00"):
+        stored = [touch("2026-01-01 12:00:00"), touch(newest)]
+        assert percents(time_decay(stored)) == [47.37, 52.63]
 
 
 @pytest.mark.parametrize("days", [0, 353, 7_070, 1_000_000])
