@@ -100,6 +100,8 @@ def merge_window(
         ValueError: when the readings do not belong together (a restart in between) or are damaged.
     """
     wanted = set(wanted)
+    if len({_part(reading, "instance").get("id") for reading in (before, after)}) > 1:
+        raise ValueError("they were counted by two instances, or by one that began anew")
     counted = _series(before, after, wanted)
     lookups = _lookups(before, after) if "cache" in wanted else []
     memory = after.get("memory_max_bytes")

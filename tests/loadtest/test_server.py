@@ -83,6 +83,16 @@ def test_damaged_look_ups_are_refused(damaged: Any) -> None:
         merge_window(recorder, {}, {"performance": {"cache": damaged}}, ["cache"])
 
 
+def test_readings_of_two_instances_are_refused() -> None:
+    """Each counts for itself: a difference between them would be of nothing."""
+    first, second = reading([5]), reading([5, 6])
+    first["instance"], second["instance"] = {"id": "a"}, {"id": "b"}
+    with pytest.raises(ValueError, match="two instances"):
+        merged(first, second)
+    second["instance"] = {"id": "a"}
+    assert merged(first, second).series["queue.handling"].count == 1
+
+
 def test_what_is_not_told_stays_unmeasured() -> None:
     """Without histograms and memory, nothing is recorded and nothing fails."""
     unit = merged({}, {"process_rss_bytes": 5})
