@@ -17,12 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
+from reference_impl.channel_metrics import MAX_CHANNELS
+from reference_impl.http_queue import DeadLetterOffice
 from reference_impl.http_resource import (
     JSON_TYPES,
     Endpoint,
     Guard,
     Resource,
     answer,
+    count_in,
     read_json,
     refusal,
 )
@@ -30,6 +33,7 @@ from reference_impl.http_statistics import Statistics
 from reference_impl.measured import Measured
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.openapi import DESCRIPTION
+from reference_impl.ports import DeadLetters
 from reference_impl.rate_limit import RateLimit
 from reference_impl.worker import Worker
 
@@ -63,6 +67,10 @@ class Origin(NamedTuple):
 class Deployment(Measured, Protocol):
     """Where invocations run: embedded stores, or a modelled world."""
 
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The dead of the queue there is at the moment."""
+
     async def invoke(self, call: Call, origin: Origin) -> tuple[Response, Evidence]:
         """Run ``call`` in one isolate."""
 
@@ -91,6 +99,8 @@ def create_app(
             PERFORMANCE + name: Resource({"GET": guard.protect(endpoint)})
             for name, endpoint in statistics.endpoints().items()
         },
+        "/api/queue/dead-letters": Resource({"GET": guard.protect(api.dead_letters)}),
+        "/api/queue/dead-letters/replay": Resource({"POST": guard.protect(api.replay)}),
         PERFORMANCE + "cache-invalidate": Resource({"POST": guard.protect(api.invalidate)}),
         "/healthz": Resource({"GET": _healthy}),
         "/readyz": Resource({"GET": api.ready}),
@@ -133,12 +143,18 @@ class _Api:
 
     async def channels(self, request: Request) -> HttpResponse:
         model = request.query_params.get("model", "last_click")
-        limit = _count_in(request, "limit", 50)
+        limit = count_in(request, "limit", 50, MAX_CHANNELS)
         return await self._invoke(request, lambda worker, ctx: worker.channels(ctx, model, limit))
 
     async def invalidate(self, request: Request) -> HttpResponse:
         body = await read_json(request)
         return await self._invoke(request, lambda worker, ctx: worker.invalidate(ctx, body))
+
+    async def dead_letters(self, request: Request) -> HttpResponse:
+        return await DeadLetterOffice(self._deployment.dead_letters).listed(request)
+
+    async def replay(self, request: Request) -> HttpResponse:
+        return await DeadLetterOffice(self._deployment.dead_letters).replayed(request)
 
     async def ready(self, request: Request) -> HttpResponse:
         return await self._invoke(request, lambda worker, ctx: worker.ready(ctx))
@@ -164,16 +180,6 @@ class _Api:
         if wait_s > 0:
             detail = "more events than one client may send"
             raise HTTPException(429, detail, {"retry-after": str(math.ceil(wait_s))})
-
-
-def _count_in(request: Request, name: str, default: int) -> int:
-    """A whole number in the query."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise HTTPException(400, f"{name} is a whole number")
-    return int(text)
 
 
 def _protected(route: Route, guard: Guard) -> Resource:

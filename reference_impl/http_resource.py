@@ -82,6 +82,20 @@ class Guard:
         return checked
 
 
+def count_in(request: Request, name: str, default: int, most: int) -> int:
+    """A whole number from 1 to ``most`` in the query.
+
+    Raises:
+        HTTPException: 400 for anything else.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise HTTPException(400, f"{name} is a whole number from 1 to {most}")
+    return int(text)
+
+
 async def read_json(request: Request, media_types: tuple[str, ...] = JSON_TYPES) -> Any:
     """The decoded JSON body.
 

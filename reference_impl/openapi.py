@@ -10,6 +10,7 @@ from typing import Any
 from reference_impl.attribution import MODELS
 from reference_impl.channel_metrics import MAX_CHANNELS
 from reference_impl.events import MAX_EVENTS, MAX_NAME, Event
+from reference_impl.http_queue import MAX_LETTERS
 from reference_impl.keys import KV_MAX_KEY_BYTES
 from reference_impl.metrics import CONTENT_TYPE
 from reference_impl.problem import MEDIA_TYPE
@@ -208,6 +209,33 @@ def _invalidate() -> Json:
     )
 
 
+def _dead_letters() -> Json:
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LETTERS, "default": MAX_LETTERS}
+    letter = _object(
+        {"id": TEXT, "body": ANYTHING, "attempts": COUNT, "accepted_at": TEXT, "died_at": TEXT}
+    )
+    page = _object({"dead_letters": _list(letter, 0, MAX_LETTERS), "after": _nullable("string")})
+    after = _parameter("after", TEXT, "The ID of the last one of the page before.")
+    return _operation(
+        "dead_letters",
+        "Messages that were given up after their last attempt.",
+        _responses(200, "The longest dead first.", page, 400, 401),
+        parameters=[_parameter("limit", limit, "Messages at most."), after],
+        **TOKEN,
+    )
+
+
+def _replay() -> Json:
+    ids = _list({"type": "string", "minLength": 1, "maxLength": 64}, 1, MAX_LETTERS)
+    return _operation(
+        "replay",
+        "Deliver dead messages again, as if new.",
+        _responses(200, "How many were dead.", _object({"replayed": COUNT}), 400, 401, 413, 415),
+        requestBody={"required": True, **_content(_object({"ids": ids}) | CLOSED)},
+        **TOKEN,
+    )
+
+
 def _reading(name: str, summary: str, **parts: Json) -> Json:
     told = "For one instance, since its start and in the window lately."
     return {
@@ -238,6 +266,8 @@ def _paths() -> Json:
         performance + "query-stats": _reading("query_stats", "Statements.", queries=ANYTHING),
         performance + "latency-summary": _reading("latency", "Percentiles.", latency=ANYTHING),
         performance + "cache-invalidate": {"post": _invalidate()},
+        "/api/queue/dead-letters": {"get": _dead_letters()},
+        "/api/queue/dead-letters/replay": {"post": _replay()},
         "/healthz": {"get": _operation("healthz", "Whether the process answers.", alive)},
         "/readyz": {"get": _operation("readyz", "Whether D1 answers, too.", ready)},
         "/metrics": {"get": _metrics()},

@@ -332,3 +332,32 @@ class Message:
     body: Mapping[str, Any]
     accepted_us: int
     attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message given up after its last attempt; times are microseconds since 1970."""
+
+    id: str
+    body: Mapping[str, Any]
+    attempts: int
+    accepted_us: int
+    died_us: int
+
+
+class DeadLetters(Protocol):
+    """The dead of a queue, for whoever looks after it."""
+
+    async def dead_letters(self, limit: int = 100, after: str = "0") -> Sequence[DeadLetter]:
+        """At most ``limit``, the longest dead first, behind the one with the ID ``after``.
+
+        Raises:
+            ValueError: ``after`` can be no message's ID.
+        """
+
+    async def replay(self, ids: Sequence[str]) -> int:
+        """Deliver dead messages again, as if new; how many of ``ids`` were dead.
+
+        Raises:
+            ValueError: one can be no message's ID.
+        """

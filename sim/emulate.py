@@ -16,7 +16,7 @@ from reference_impl.adapters.embedded import new_instance, process_rss_bytes
 from reference_impl.http import Call, Origin
 from reference_impl.http_resource import read_json
 from reference_impl.messages import Context, Evidence, Response
-from reference_impl.ports import Job
+from reference_impl.ports import DeadLetters, Job
 from reference_impl.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.worker import Worker
 from scenarios.plan import Plan
@@ -93,6 +93,11 @@ class EmulatedDeployment:
             duration_us = self._runtime.now_us() - started_us
             self.profiler.request(route, status, duration_us, evidence)
         return response, evidence
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Those of the present world's queue."""
+        return self._world.dead_letters
 
     def instance(self) -> Mapping[str, Any]:
         """The present world with all isolates that answer requests, since its time 0."""

@@ -14,7 +14,7 @@ from reference_impl.adapters.batch_queue import BatchQueue, check_batch
 from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
 from reference_impl.ingest import sweep_for_ever
 from reference_impl.messages import Context, Evidence
-from reference_impl.ports import Message, Runtime
+from reference_impl.ports import DeadLetters, Message, Runtime
 from reference_impl.worker import Worker
 from scenarios.schema import Scenario
 from scenarios.stack import stack_config
@@ -144,6 +144,11 @@ class World:
             "queue.undelivered": self._queue.undelivered,
             "queue.dead": self._queue.dead_count,
         }
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What the queue has given up."""
+        return self._queue
 
     @property
     def accepted_messages(self) -> int:

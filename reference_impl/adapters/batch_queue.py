@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reference_impl.ports import Message, QueueError, Runtime
+from reference_impl.ports import DeadLetter, Message, QueueError, Runtime
 
 Deliver = Callable[[Sequence[Message]], Awaitable[set[str]]]
 """Handles a batch and answers the IDs of the messages to deliver again.
@@ -29,6 +29,9 @@ MAX_DOUBLINGS = 10
 
 MAX_BATCH = 100
 """https://developers.cloudflare.com/queues/platform/limits/: messages of one ``send_batch``."""
+
+MAX_DEAD = 10_000
+"""Dead messages kept; a queue in memory drops the oldest beyond."""
 
 FULL = "Storage Limit Exceeded"
 
@@ -68,7 +71,7 @@ class BatchQueue:
         self._undelivered = 0
         self._batches_left = 0
         self._deliveries = self._busy_us = 0
-        self.dead: deque[Message] = deque(maxlen=10_000)
+        self.dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD)
         self.dead_count = 0
 
     async def send(self, body: Mapping[str, Any]) -> None:
@@ -162,8 +165,7 @@ class BatchQueue:
                 continue
             self._undelivered -= 1
             if message.id in failed:
-                self.dead.append(message)
-                self.dead_count += 1
+                self._bury(message)
 
     def _retry(self, message: Message) -> None:
         again = replace(message, attempts=message.attempts + 1)
@@ -176,3 +178,30 @@ class BatchQueue:
         doublings = min(message.attempts - 2, MAX_DOUBLINGS)
         await self._runtime.sleep(self._retry_delay_us << doublings)
         self._put(message)
+
+    def _bury(self, message: Message) -> None:
+        died_us = self._runtime.wall_us()
+        accepted_us = died_us - (self._runtime.now_us() - message.accepted_us)
+        self.dead.append(
+            DeadLetter(message.id, message.body, message.attempts, accepted_us, died_us)
+        )
+        self.dead_count += 1
+
+    async def dead_letters(self, limit: int = 100, after: str = "0") -> list[DeadLetter]:
+        """As :meth:`ports.DeadLetters.dead_letters`; one that has gone is behind none."""
+        letters = list(self.dead)
+        places = [place for place, letter in enumerate(letters) if letter.id == after]
+        start = places[0] + 1 if places else 0
+        return letters[start : start + limit]
+
+    async def replay(self, ids: Sequence[str]) -> int:
+        """As :meth:`ports.DeadLetters.replay`."""
+        wanted = set(ids)
+        raised = [letter for letter in self.dead if letter.id in wanted]
+        for letter in raised:
+            self.dead.remove(letter)
+            age_us = self._runtime.wall_us() - letter.accepted_us
+            self._undelivered += 1
+            self._put(Message(letter.id, letter.body, self._runtime.now_us() - age_us))
+        self.dead_count -= len(raised)
+        return len(raised)

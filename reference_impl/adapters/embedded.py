@@ -23,7 +23,7 @@ from reference_impl.ingest import sweep_for_ever
 from reference_impl.isolate_memory import IsolateMemory, MemorySizes
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence, Response
-from reference_impl.ports import D1Database, KVNamespace, Message, Queue
+from reference_impl.ports import D1Database, DeadLetters, KVNamespace, Message, Queue
 from reference_impl.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.times import from_wall_us
 from reference_impl.worker import Worker
@@ -89,6 +89,11 @@ class EmbeddedDeployment:
             evidence = ctx.taken()
             self.profiler.request(route, status, duration_us, evidence)
         return response, evidence
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Those of the queue."""
+        return self._queue
 
     def instance(self) -> Mapping[str, Any]:
         """This process, until it ends."""

@@ -11,6 +11,7 @@ import httpx
 from reference_impl.evidence_headers import decode
 from reference_impl.http import Call, Origin, create_app
 from reference_impl.messages import Evidence, Layer, Response
+from reference_impl.ports import DeadLetters
 from reference_impl.profiler import LatencyProfiler
 from tests.reference_impl.site import AUTH, EVENT, INVALIDATE, PERFORMANCE, READINGS, visit
 
@@ -86,6 +87,10 @@ class Noting:
     async def invoke(self, _call: Call, origin: Origin) -> tuple[Response, Evidence]:
         self.origins.append(origin)
         return Response(200, "{}"), Evidence()
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        raise NotImplementedError
 
     def instance(self) -> Mapping[str, Any]:
         return {}
