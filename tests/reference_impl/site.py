@@ -53,6 +53,9 @@ class Site(NamedTuple):
         return execution.rows
 
 
+DEFAULTS = StackConfig()
+
+
 @asynccontextmanager
 async def open_site(
     wrap_kv: Callable[[Any], Any] = lambda kv: kv,
@@ -60,6 +63,7 @@ async def open_site(
     token: str | None = TOKEN,
     extra: list[Route] | None = None,
     quiet: bool = False,
+    config: StackConfig = DEFAULTS,
 ) -> AsyncIterator[Site]:
     """A site of its own in the running event loop, whose queue sends at once.
 
@@ -67,7 +71,7 @@ async def open_site(
     """
     engine = SqliteEngine.from_snapshot(empty_database())
     deployment = await embedded_deployment(
-        engine, StackConfig(), batch_size=1, batch_timeout_us=5_000_000
+        engine, config, batch_size=1, batch_timeout_us=5_000_000
     )
     wrap_kv(deployment.stores.kv)
     if quiet:

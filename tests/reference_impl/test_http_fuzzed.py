@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
+from reference_impl.config import StackConfig
 from reference_impl.http_resource import MAX_BODY_BYTES
 from reference_impl.openapi import description
 from tests.reference_impl.site import AUTH, TOKEN, is_problem, open_site
@@ -69,7 +70,8 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with asyncio.Runner() as runner:
-        opening = open_site(quiet=True)
+        # Nobody waits for KV's second between two writes of a key.
+        opening = open_site(quiet=True, config=StackConfig(kv_write_spacing_us=0))
         site = runner.run(opening.__aenter__())
         yield Server(runner, site.client)
         runner.run(opening.__aexit__(None, None, None))
