@@ -93,7 +93,7 @@ class EmbeddedDeployment:
     @property
     def dead_letters(self) -> DeadLetters:
         """Those of the queue."""
-        return self._queue
+        return self.stores.queue
 
     def instance(self) -> Mapping[str, Any]:
         """This process, until it ends."""

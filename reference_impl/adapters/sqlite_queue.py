@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reference_impl.adapters.batch_queue import FULL, MAX_BACKLOG, BatchQueue, Deliver, check_batch
-from reference_impl.ports import D1Database, D1Error, Message, QueueError, Runtime
+from reference_impl.ports import D1Database, D1Error, DeadLetter, Message, QueueError, Runtime
 
 MAX_MESSAGE_BYTES = 128_000
 MAX_SEND_BYTES = 256_000
@@ -46,17 +45,6 @@ _REPLAY = (
     "UPDATE queue_messages SET died_us = NULL, attempts = 0 "
     "WHERE id = ? AND died_us IS NOT NULL RETURNING id, body, accepted_us, attempts"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message given up after its last attempt; times are microseconds since 1970."""
-
-    id: str
-    body: Mapping[str, Any]
-    attempts: int
-    accepted_us: int
-    died_us: int
 
 
 class SqliteQueue:
@@ -129,18 +117,18 @@ class SqliteQueue:
         return self._batches.undelivered if self._batches else 0
 
     async def dead_letters(self, limit: int = 100, after: str = "0") -> list[DeadLetter]:
-        """The messages given up, oldest first, behind the one with the ID ``after``."""
-        rows = await self._d1.prepare(_DEAD).bind(int(after), limit).raw()
+        """As :meth:`ports.DeadLetters.dead_letters`."""
+        rows = await self._d1.prepare(_DEAD).bind(_row_id(after), limit).raw()
         return [
             DeadLetter(str(row_id), json.loads(body), attempts, accepted_us, died_us)
             for row_id, body, accepted_us, attempts, died_us in rows
         ]
 
     async def replay(self, ids: Sequence[str]) -> int:
-        """Deliver dead messages again, as if new; how many of ``ids`` were dead."""
+        """As :meth:`ports.DeadLetters.replay`."""
         if not ids:
             return 0
-        updates = [self._d1.prepare(_REPLAY).bind(int(each)) for each in ids]
+        updates = [self._d1.prepare(_REPLAY).bind(_row_id(each)) for each in ids]
         rows = [row for result in await self._d1.batch(updates) for row in result.raw]
         self.dead_count -= len(rows)
         self._take_up(rows)
@@ -184,6 +172,12 @@ class SqliteQueue:
             statements.append(self._d1.prepare(_FAILED).bind(*values))
         await self._d1.batch(statements)
         self.dead_count += died
+
+
+def _row_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ValueError(f"{text!r} is no message's ID")
+    return int(text)
 
 
 def _text(body: Mapping[str, Any]) -> str:

@@ -70,9 +70,7 @@ async def open_site(
     With ``quiet`` the profiler's lines are not printed.
     """
     engine = SqliteEngine.from_snapshot(empty_database())
-    deployment = await embedded_deployment(
-        engine, config, batch_size=1, batch_timeout_us=5_000_000
-    )
+    deployment = await embedded_deployment(engine, config, batch_size=1, batch_timeout_us=5_000_000)
     wrap_kv(deployment.stores.kv)
     if quiet:
         deployment.profiler = LatencyProfiler(deployment.now_us)
