@@ -41,7 +41,9 @@ class Served:
             folder, "edgekpi", "serve", *arguments, "--port", "0", EDGEKPI_TOKEN=TOKEN
         )
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().removeprefix("listening on ").strip()
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        self.url = line.removeprefix("listening on ").strip()
         self.port = int(self.url.rpartition(":")[2])
 
     def kill(self) -> None:
