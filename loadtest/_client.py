@@ -224,10 +224,13 @@ def _is_readable(sock: Any) -> bool:
 
 
 class Clients:
-    """The clients of one run by route; routes of one host share its connections."""
+    """The clients of one generator by route; routes of one host share its connections.
 
-    def __init__(self, setup: Setup) -> None:
-        connections = Connections(setup.mapped.max_connections)
+    The run's budget of connections is shared out among its ``generators``.
+    """
+
+    def __init__(self, setup: Setup, generators: int = 1) -> None:
+        connections = Connections(max(setup.mapped.max_connections // generators, 1))
         by_target = {
             target: Client(
                 target,

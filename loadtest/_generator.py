@@ -71,7 +71,7 @@ class Generator:
         self._protected = setup.kind == "live"
         self._lookup_type = setup.scenario.kpis.cache_types[0]
         self._messages = Messages(setup, workload.conversions, part.run_id)
-        self._clients = Clients(setup)
+        self._clients = Clients(setup, part.of)
         self._log = _IntervalLog(setup.out / LOG_PATTERN.replace("*", str(part.number)), clock)
 
     def play(self) -> None:

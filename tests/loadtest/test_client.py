@@ -13,8 +13,9 @@ from contextlib import contextmanager
 import pytest
 
 from loadtest import _client
-from loadtest._client import Client, Connections, Failed, GeneratorFailed
+from loadtest._client import Client, Clients, Connections, Failed, GeneratorFailed
 from loadtest._guard import Address, Target, admit
+from tests.loadtest.setups import setup
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -223,6 +224,17 @@ def test_the_second_address_serves_when_the_first_refuses() -> None:
         with client(both) as under_test:
             assert under_test.exchange(REQUEST).status == 200
             assert under_test._addresses == [*target.addresses, closed]
+
+
+@pytest.mark.parametrize(("generators", "share"), [(1, 3), (2, 1), (9, 1)])
+def test_generators_share_the_budget_of_connections(generators: int, share: int) -> None:
+    """What the scenario allows is for the run, not for each process of it; one is always left."""
+    asked = setup(scenario="smoke/tiny", overrides=["target.max_connections=3"])
+    connections = Clients(asked, generators)._by_route["tracking"]._connections
+    for _ in range(share):
+        connections.take()
+    with pytest.raises(GeneratorFailed, match="are open"):
+        connections.take()
 
 
 def test_a_certificate_that_cannot_be_trusted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
