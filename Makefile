@@ -6,7 +6,7 @@ GALLERY := smoke/tiny steady/baseline
 GALLERY_RUNS := $(addprefix reports/out/gallery/,$(GALLERY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser run test check gallery gate baselines selftest bench clean
+.PHONY: help setup browser run test check gallery gate baselines selftest bench docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.loadtest
+
+docs: $(STAMP) ## docs/scenario.md anew from the schema
+	$(BIN)/python -m scenarios.reference > docs/scenario.md
 
 clean: ## remove what make setup and runs have made
 	rm -rf $(VENV) reports/out .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

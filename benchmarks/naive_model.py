@@ -53,7 +53,7 @@ class NaiveModel:
     def request(self, number: int, route: int, key: int) -> Generator[Any, Any, None]:
         env, draws = self.env, self.draws
         start = env.now
-        rtt = draws.client_rtt.us(number)
+        rtt = draws.client_rtt[self.node].us(number)
         yield env.timeout(rtt // 2)
         with self.cpu.request() as turn:
             yield turn

@@ -78,8 +78,19 @@ class Server:
         return self._client.exchange(f"{head}\r\n".encode("ascii") + body)
 
 
-UNSEEN = ("d1.consumer", "queue.accepted_to_stored", "queue.handling")
+UNSEEN = ("d1.consumer", "queue.accepted_to_stored", "queue.handling", "staleness.age")
 """What no answer can carry. The rest of what the server counts, the answers have told already."""
+
+COUNTED = (
+    "kv.",
+    "d1.",
+    "isolates.",
+    "queue.sent",
+    "queue.refused",
+    "queue.duplicates",
+    "queue.dead",
+)
+"""How the names begin of what an emulated world counts and never takes back."""
 
 UNTOLD = ("d1.request", "cpu")
 """What answers carry, and is taken from the server if none of them did."""
@@ -104,9 +115,11 @@ def merge_window(
         raise ValueError("they were counted by two instances, or by one that began anew")
     counted = _series(before, after, wanted)
     lookups = _lookups(before, after) if "cache" in wanted else []
+    counts = _counted(before, after)
     memory = after.get("memory_max_bytes")
     if memory is not None:
         recorder.memory(_count(memory))
+    recorder.merge_counts(counts)
     for series, histogram, failed in counted:
         recorder.merge_histogram(series, histogram, failed)
     for cache_type, layer, count in lookups:
@@ -144,6 +157,15 @@ def _lookups(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[
 
 def _of(by_type: Mapping[str, Any], cache_type: str, layer: Layer) -> int:
     return _count(_part(by_type, cache_type).get(layer, 0))
+
+
+def _counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:
+    first, last = _part(before, "counts"), _part(after, "counts")
+    return {
+        name: _count(_count(last[name]) - _count(first.get(name, 0)))
+        for name in sorted(last)
+        if name.startswith(COUNTED)
+    }
 
 
 def _part(statistics: Mapping[str, Any], name: str) -> Mapping[str, Any]:

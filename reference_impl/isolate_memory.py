@@ -21,15 +21,15 @@ class IsolateMemory:
     def __init__(self, l1: L1Cache, sizes: MemorySizes) -> None:
         self._l1 = l1
         self._sizes = sizes
-        self._in_flight = 0
+        self.in_flight = 0
         self.max_bytes = sizes.base
 
     def enter(self) -> None:
         """One more invocation in flight."""
-        self._in_flight += 1
-        held = self._l1.size_bytes + self._in_flight * self._sizes.request
+        self.in_flight += 1
+        held = self._l1.size_bytes + self.in_flight * self._sizes.request
         self.max_bytes = max(self.max_bytes, self._sizes.base + held)
 
     def leave(self) -> None:
         """An invocation has ended."""
-        self._in_flight -= 1
+        self.in_flight -= 1

@@ -52,8 +52,9 @@ def discard(_line: Mapping[str, Any]) -> None:
 
 class LatencyProfiler:
     """Histograms by name: ``request.<route>``, ``query.<name>``, ``kv.<operation>``,
-    ``queue.handling``, ``queue.accepted_to_stored``, ``external.<api>``, ``cpu``, and the D1 calls
-    by who made them: ``d1.request``, ``d1.consumer``, and ``d1.behind`` an answer."""
+    ``queue.handling``, ``queue.accepted_to_stored``, ``external.<api>``, ``staleness.age``,
+    ``cpu``, and the D1 calls by who made them: ``d1.request``, ``d1.consumer``, and
+    ``d1.behind`` an answer."""
 
     def __init__(
         self, now_us: Callable[[], int], log: Log = discard, window_us: int = WINDOW_US
@@ -90,6 +91,10 @@ class LatencyProfiler:
     def stored(self, delay_us: int) -> None:
         """One message, from its acceptance to the end of its handling."""
         self._record("queue.accepted_to_stored", delay_us)
+
+    def stale(self, age_us: int) -> None:
+        """One answer that told a state of so long ago; where somebody can know (an emulation)."""
+        self._record("staleness.age", age_us)
 
     def external(self, api: str, duration_us: int, *, failed: bool = False) -> None:
         """One call of somebody else's interface."""

@@ -26,6 +26,29 @@ TIMINGS = (
 )
 """What is timed beside the KPIs: the row's title, and the series it reads."""
 
+COUNTED = (
+    ("KV reads from the node's memory", "kv.reads.memory"),
+    ("KV reads from the node's copy", "kv.reads.node"),
+    ("KV reads from the region's copy", "kv.reads.regional"),
+    ("KV reads from the central store", "kv.reads.central"),
+    ("KV reads that missed a write of their own node", "kv.own_writes_unseen"),
+    ("KV writes", "kv.writes"),
+    ("KV writes refused (429)", "kv.writes_refused"),
+    ("D1 connections lost", "d1.lost"),
+    ("D1 reads asked again", "d1.retried"),
+    ("Isolates started cold", "isolates.cold_starts"),
+    ("Isolates over their memory", "isolates.memory_exceeded"),
+    ("Events queued", "queue.sent"),
+    ("Events refused by the queue", "queue.refused"),
+    ("Events delivered twice", "queue.duplicates"),
+    ("Events given up (dead letters)", "queue.dead"),
+    ("Queue consumers at once, at most", "queue.consumers_max"),
+)
+"""What the deployment counted, the warm-up included: the row's title, and the count it reads."""
+
+STALE = "staleness.age"
+"""Answers that told a superseded state: for how long it had been, where the run can know."""
+
 PROCESS_MEMORY = "server_process_rss_bytes"
 """Key of the provenance: the server's whole Python process, shown beside the modelled isolates."""
 
@@ -108,6 +131,23 @@ def load_rows(records: Sequence[RunRecord]) -> list[list[str]]:
     by_run = [{load.part: f"{load.value:.3f}" for load in loads(record)} for record in records]
     parts = dict.fromkeys(part for run in by_run for part in run)
     return [[f"Load of {part}", *(run.get(part, "-") for run in by_run)] for part in parts]
+
+
+def happened(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
+    """Stale answers and the rows of :data:`COUNTED`: a title, and a text a record; only what
+    happened in one of them."""
+    rows = [(title, [record.count(name) for record in records]) for title, name in COUNTED]
+    texts = [(title, [f"{count:,}" for count in row]) for title, row in rows if any(row)]
+    stale = [Sample(*record.pooled(STALE)) for record in records]
+    if any(sample.size for sample in stale):
+        texts.insert(0, ("Stale answers", [f"{sample.size:,}" for sample in stale]))
+        texts.insert(1, ("Stale answers, age P99", [_age(sample) for sample in stale]))
+    return texts
+
+
+def _age(sample: Sample) -> str:
+    value = sample.percentile(0.99)
+    return "-" if value is None else f"{value / 1e6:.1f} s"
 
 
 def process_memory_mib(record: RunRecord) -> float | None:

@@ -7,7 +7,7 @@ into histograms 4096 requests at a time, where a value costs some 15 ns instead 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 from reference_impl.hdr import Histogram
@@ -92,6 +92,11 @@ class Recorder:
         if block := self._block_at(accepted_us):
             block.sample("queue.accepted_to_stored", stored_us - accepted_us)
 
+    def stale(self, asked_us: int, age_us: int) -> None:
+        """Count one answer that told a state which had been superseded for ``age_us``."""
+        if block := self._block_at(asked_us):
+            block.sample("staleness.age", age_us)
+
     def memory(self, bytes_: int) -> None:
         """Take note of the memory of one isolate; the largest of the whole run is kept."""
         self._memory_max_bytes = max(bytes_, self._memory_max_bytes or 0)
@@ -105,6 +110,10 @@ class Recorder:
         block = self._open_block()
         block.series[series].add(histogram)
         block.failed[series] += failed
+
+    def merge_counts(self, counts: Mapping[str, int]) -> None:
+        """Add what somebody else counted over the window; it goes to the first block."""
+        self._open_block().counts.update(counts)
 
     def merge_lookups(self, cache_type: str, layer: Layer, count: int) -> None:
         """Add look-ups that somebody else counted over the window; they go to the first block."""

@@ -69,6 +69,11 @@ DEFINITIONS = (
         " for most. At 1 or more its queue grows without end: then latencies have no number.",
     ),
     (
+        "Stale answer",
+        "It was made from a state of the conversion's journey that a later commit, durable before"
+        " the question, had superseded. Its age runs from the first such commit to the question.",
+    ),
+    (
         "Worker memory",
         "The largest isolate as accounted: base, L1 and what was in flight. On Cloudflare only"
         " “memory exceeded” can be seen.",
@@ -165,6 +170,7 @@ def explanations(records: Sequence[RunRecord]) -> str:
         [title, *(escape(cell) or DASH for cell in cells)]
         for title, cells in details.worst_minutes(records)
     ]
+    rows += [[escape(title), *texts] for title, texts in details.happened(records)]
     rows += _memory_rows(records)
     rows += _failure_rows(records)
     return (

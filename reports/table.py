@@ -132,6 +132,8 @@ def _add_counts(table: Table, records: Sequence[RunRecord]) -> None:
     if any(value is not None for value in memory):
         cells = ["-" if value is None else wording.quantity(value, "MiB") for value in memory]
         table.add_row("Memory of the server's Python process", *cells)
+    for title, texts in details.happened(records):
+        table.add_row(title, *texts)
     table.add_row("Requests", *(f"{record.count('errors.total'):,}" for record in records))
     failed = [details.failures(record) for record in records]
     for reason in sorted({reason for reasons in failed for reason in reasons}):

@@ -71,10 +71,9 @@ def _world(scenario: Scenario) -> str:
     nodes = ", ".join(f"{node.name} in {node.region}" for node in scenario.edge.nodes)
     isolates = scenario.edge.isolates_per_node
     dropped = ", ".join(scenario.d1.drop_indexes)
-    text = (
-        f"Edge: {nodes}, {isolates} isolate{'s' if isolates > 1 else ''} each; "
-        f"D1 in {scenario.d1.region}"
-    )
+    each = "isolates by load" if isolates is None else f"{isolates} isolate(s) each"
+    replicas = " with replicas" if scenario.d1.replicas else ""
+    text = f"Edge: {nodes}, {each}; D1 in {scenario.d1.region}{replicas}"
     return f"{text}, without {dropped}." if dropped else f"{text}."
 
 

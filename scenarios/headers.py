@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from scenarios.parts import Part, distinct
 from scenarios.template import Loc, Place
-from scenarios.world import Part, distinct
 
 SIGNED_FIELDS = ("method", "path", "body")
 """What a signature may cover besides: the path is as it is sent, with prefix and query."""

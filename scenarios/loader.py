@@ -13,9 +13,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from scenarios.parts import meant
 from scenarios.schema import Scenario
 from scenarios.strict_yaml import Document, Loc, Problem, parse, parse_value
-from scenarios.world import meant
 
 MAX_BYTES = 1 << 20
 """A longer file is not a scenario."""

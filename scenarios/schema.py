@@ -6,33 +6,19 @@ scenario that is silently read otherwise than meant answers the wrong question.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import InitErrorDetails
 
 from reference_impl.attribution import Direct
 from reports.kpis import BY_NAME, KPI_NAMES
+from scenarios.parts import NAME, Part, distinct, known, some
 from scenarios.problems import problem, refuse
-from scenarios.regions import between_ms
+from scenarios.regions import D1Region, between_ms
+from scenarios.services import D1, KV, CacheType, Fault, Queue
 from scenarios.target import Population, Target
-from scenarios.world import (
-    D1,
-    KV,
-    L1,
-    NAME,
-    Cache,
-    CacheType,
-    Client,
-    Edge,
-    Ingest,
-    Node,
-    Part,
-    Queue,
-    distinct,
-    known,
-    some,
-)
+from scenarios.world import L1, Cache, Client, Edge, Ingest, Node
 
 Model = Literal[
     "last_click", "first_click", "linear", "time_decay", "u_shape", "w_shape", "data_driven"
@@ -180,6 +166,9 @@ class Scenario(Part):
     d1: D1 = Field(default=D1(), description="the database")
     queue: Queue = Field(default=Queue(), description="the queue")
     ingest: Ingest = Field(default=Ingest(), description="how events are accepted")
+    faults: tuple[Fault, ...] = Field(
+        default=(), strict=False, max_length=100, description="what breaks, and when"
+    )
     data: Data = Field(default=Data(), description="journeys and conversions")
     kpis: Kpis = Field(default=Kpis(), description="what is judged")
     target: Target = Field(
@@ -207,13 +196,25 @@ class Scenario(Part):
         """Warm-up, window and cool-down together, in seconds."""
         return self.measure.warmup_s + self.measure.window_s + self.measure.cooldown_s
 
-    def d1_round_trip_ms(self, node: Node) -> float:
-        """The median network round trip from ``node`` to D1 in ms, without jitter."""
-        if node.name == self.d1.metro:
+    def d1_round_trip_ms(self, node: Node, region: D1Region | None = None) -> float:
+        """The median network round trip from ``node`` to D1 in ms, without jitter: to the
+        primary, or to a replica in ``region``."""
+        if region is None and node.name == self.d1.metro:
             return self.d1.same_metro_rtt_ms
-        if node.region == self.d1.region:
+        place = self.d1.region if region is None else region
+        if node.region == place:
             return self.d1.same_region_rtt_ms
-        return float(between_ms(node.region, self.d1.region))
+        return float(between_ms(node.region, place))
+
+    def nearest_replica(self, node: Node) -> D1Region | None:
+        """Where the replica stands that is nearer to ``node`` than the primary; ``None`` when
+        there is none, or sessions are not used."""
+        if not self.d1.replicas or self.d1.session == "none":
+            return None
+        others = [region for region in get_args(D1Region) if region != self.d1.region]
+        nearest = min(others, key=lambda region: self.d1_round_trip_ms(node, region))
+        is_nearer = self.d1_round_trip_ms(node, nearest) < self.d1_round_trip_ms(node)
+        return nearest if is_nearer else None
 
     @model_validator(mode="after")
     def _agree(self) -> Scenario:

@@ -12,7 +12,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.world import LatencyMs
+from scenarios.parts import LatencyMs
 
 Z99 = 2.3263478740408408
 """The 99 % point of the standard normal law."""
@@ -58,3 +58,9 @@ ONE = 1 << 32
 def threshold(probability: float) -> int:
     """``probability`` on the integer scale: a draw below it is a "yes"."""
     return round(probability * ONE)
+
+
+def stable_fraction(seed: int, part: str, number: int, use: int) -> int:
+    """One uniform integer below :data:`ONE` for what is asked seldom: a hash, no generator."""
+    text = f"{seed}/{part}/{number}/{use}".encode()
+    return int.from_bytes(blake2b(text, digest_size=4).digest(), "little")

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import InitErrorDetails
 
 from scenarios.headers import Auth, Header, Headers, Path, Text, texts_of
+from scenarios.parts import Part, distinct, some
 from scenarios.problems import problem, refuse
 from scenarios.template import Place, Template, leaves, template_problems
-from scenarios.world import Part, distinct, some
 
 COMMON_FIELDS = ("run_id", "number", "node", "timestamp", "timestamp_ms", "timestamp_s")
 LOOKUP_FIELDS = (*COMMON_FIELDS, "conversion_id", "user_id", "model")

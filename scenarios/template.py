@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails
 
+from scenarios.parts import meant
 from scenarios.problems import problem
-from scenarios.world import meant
 
 Loc = tuple[str | int, ...]
 Place = tuple[Loc, str, tuple[str, ...]]

@@ -1,38 +1,61 @@
-"""D1 in the world: one single-threaded SQLite at a distance, priced by what SQLite did.
+"""One D1 instance in the world: a single-threaded SQLite priced by what SQLite did.
 
 The statements run on a real database. Their service time is a base plus SQLite's virtual machine
 steps at a calibrated price each; the single thread is a first-in-first-out server kept by
-arithmetic; a commit waits for its copies without holding the thread.
+arithmetic, and a stall of it moves its next start.
 https://developers.cloudflare.com/d1/platform/limits/
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from reference_impl.adapters.sqlite import Command, Execution, SqliteEngine
-from reference_impl.ports import D1Error, D1Result, Runtime
-from scenarios.world import D1
-from sim.invocation import Invocation
+from reference_impl.ports import D1Error, Runtime
+from scenarios.services import D1
 
 TOO_MANY = "D1_ERROR: D1 DB is overloaded. Too many requests queued."
 TOO_LONG = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
+TIMED_OUT = "D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset."
+
+Span = tuple[int, int]
+"""From one instant to another, the second left out."""
+
+
+class Served(NamedTuple):
+    """What a request got from the thread: how long it waited for it, and each statement's time."""
+
+    executions: list[Execution]
+    wait_us: int
+    service_us: list[int]
 
 
 class D1Server:
-    """The one thread that executes all statements of a database, in the order they arrive."""
+    """The one thread that executes all statements of an instance, in the order they arrive."""
 
-    def __init__(self, runtime: Runtime, engine: SqliteEngine, settings: D1) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        engine: SqliteEngine,
+        settings: D1,
+        stalls: Sequence[Span] = (),
+    ) -> None:
         self._runtime = runtime
-        self._engine = engine
+        self.engine = engine
         self._settings = settings
-        self._max_wait_us = round(settings.max_queue_wait_s * 1_000_000)
+        self._stalls = stalls
+        self.max_wait_us = round(settings.max_queue_wait_s * 1_000_000)
+        self._max_service_us = round(settings.query_timeout_s * 1_000_000)
         self._free_at_us = 0
         self._ends_us: deque[int] = deque()
         self._served = self._refused = 0
         self.work_us = 0
         self.reads = self.writes = 0
+        self.used: dict[str, Used] = {}
 
     @property
     def free_at_us(self) -> int:
@@ -44,13 +67,13 @@ class D1Server:
         """The work asked for so far: what was taken, and as much for each request refused."""
         return self.work_us * (self._served + self._refused) // max(self._served, 1)
 
-    def refuse(self) -> None:
-        """Note a request that was turned away."""
-        self._refused += 1
-
     def wait_us(self, now_us: int) -> int:
         """How long a request that arrives now waits for the thread."""
-        return max(0, self._free_at_us - now_us)
+        start_us = max(now_us, self._free_at_us)
+        for from_us, until_us in self._stalls:
+            if from_us <= start_us < until_us:
+                start_us = until_us
+        return start_us - now_us
 
     def is_full(self, now_us: int) -> bool:
         """Whether as many requests wait or run as the database takes."""
@@ -58,33 +81,55 @@ class D1Server:
             self._ends_us.popleft()
         return len(self._ends_us) >= self._settings.max_queue_depth
 
-    def waits_too_long(self, now_us: int) -> bool:
-        """Whether a request that arrives now would wait longer than the database allows."""
-        return self.wait_us(now_us) > self._max_wait_us
-
-    @property
-    def max_wait_us(self) -> int:
-        """After so long in the queue a request is refused."""
-        return self._max_wait_us
-
-    def serve(self, now_us: int, commands: Sequence[Command]) -> tuple[list[Execution], list[int]]:
-        """Execute for a request that arrives now; what was done, and the service time of each.
+    def serve(self, now_us: int, commands: Sequence[Command]) -> Served:
+        """Execute for a request that arrives now.
 
         Raises:
-            D1Error: for a statement that fails; it takes a base time of the thread all the same.
+            Refused: when the database is overloaded, a statement fails (which takes a base time
+                of the thread all the same), or would execute for longer than the limit. Nothing
+                took effect.
         """
-        starts_us = now_us + self.wait_us(now_us)
+        wait_us = self.wait_us(now_us)
+        if self.is_full(now_us):
+            self._refused += 1
+            raise Refused(TOO_MANY, 0)
+        if wait_us > self.max_wait_us:
+            self._refused += 1
+            raise Refused(TOO_LONG, self.max_wait_us)
+        service_us: list[int] = []
+
+        def price(executions: list[Execution]) -> None:
+            for command, execution in zip(commands, executions, strict=True):
+                service_us.append(self._price_us(command, execution))
+            if sum(service_us) > self._max_service_us:
+                raise D1Error(TIMED_OUT)
+
         try:
-            executions = self._engine.execute(commands)
-        except D1Error:
-            self._hold(starts_us, self._settings.cost.base_us)
-            raise
-        service_us = [self._price_us(execution) for execution in executions]
-        self._hold(starts_us, sum(service_us))
+            if len(commands) == 1 and reads_only(commands[0].sql):
+                executions = self.engine.execute(commands)
+                price(executions)
+            else:
+                with self.engine.transaction():
+                    executions = self.engine.execute(commands)
+                    price(executions)
+        except D1Error as error:
+            timed_out = str(error) == TIMED_OUT
+            held_us = self._max_service_us if timed_out else self._settings.cost.base_us
+            self._hold(now_us + wait_us, held_us)
+            raise Refused(str(error), wait_us + held_us) from None
+        self._hold(now_us + wait_us, sum(service_us))
         reads = sum(execution.readonly for execution in executions)
         self.reads += reads
         self.writes += len(executions) - reads
-        return executions, service_us
+        return Served(executions, wait_us, service_us)
+
+    def counts(self) -> dict[str, int]:
+        """Statements by kind, the steps they took, and the time they held the thread for."""
+        return {
+            f"d1.{what}.{kind}": count
+            for kind, used in self.used.items()
+            for what, count in zip(("statements", "steps", "service_us"), used, strict=True)
+        }
 
     def _hold(self, starts_us: int, work_us: int) -> None:
         self._free_at_us = starts_us + work_us
@@ -92,56 +137,61 @@ class D1Server:
         self._served += 1
         self.work_us += work_us
 
-    def _price_us(self, execution: Execution) -> int:
+    def _price_us(self, command: Command, execution: Execution) -> int:
         cost = self._settings.cost
-        per_step = cost.read_ns_per_step if execution.readonly else cost.write_ns_per_step
-        return cost.base_us + round(execution.vm_steps * per_step / 1000)
+        kind = kind_of(command.sql)
+        own = cost.by_statement.get(kind)
+        if own is not None:
+            base_us, per_step = own.base_us, own.ns_per_step
+        else:
+            base_us = cost.base_us
+            per_step = cost.read_ns_per_step if execution.readonly else cost.write_ns_per_step
+        price_us = base_us + round(execution.vm_steps * per_step / 1000)
+        used = self.used.get(kind)
+        if used is None:
+            used = self.used[kind] = [0, 0, 0]
+        used[0] += 1
+        used[1] += execution.vm_steps
+        used[2] += price_us
+        return price_us
 
 
-class D1Executor:
-    """Runs the commands of one invocation: there, through the queue, and back."""
-
-    __slots__ = ("_inv", "_server")
-
-    def __init__(self, inv: Invocation, server: D1Server) -> None:
-        self._inv = inv
-        self._server = server
-
-    async def execute(self, commands: Sequence[Command]) -> list[D1Result]:
-        """The results, with the wait and the round trip in their ``meta``.
-
-        Raises:
-            D1Error: for a statement that fails, or when the database is overloaded.
-        """
-        inv, server, draws = self._inv, self._server, self._inv.draws
-        use, inv.d1_uses = inv.d1_uses, inv.d1_uses + 1
-        round_trip_us = draws.d1_rtt[inv.node.name].us(inv.number, use)
-        back_us = round_trip_us // 2
-        overhead_us = draws.d1_overhead.us(inv.number, use)
-        await inv.sleep(overhead_us + round_trip_us - back_us)
-        now_us = inv.now_us()
-        if server.is_full(now_us):
-            server.refuse()
-            await inv.sleep(back_us)
-            raise D1Error(TOO_MANY)
-        if server.waits_too_long(now_us):
-            server.refuse()
-            await inv.sleep(server.max_wait_us + back_us)
-            raise D1Error(TOO_LONG)
-        wait_us = server.wait_us(now_us)
-        try:
-            executions, service_us = server.serve(now_us, commands)
-        except D1Error:
-            await inv.sleep(server.wait_us(now_us) + back_us)  # its own base is in there by now
-            raise
-        commit_us = draws.d1_commit.us(inv.number, use) if _writes(executions) else 0
-        await inv.sleep(wait_us + sum(service_us) + commit_us + back_us)
-        meta = {"wait_us": wait_us, "round_trip_us": overhead_us + round_trip_us}
-        return [
-            execution.result(duration=each_us / 1000, **meta)
-            for execution, each_us in zip(executions, service_us, strict=True)
-        ]
+Used = list[int]
+"""How many statements of a kind, their steps, their time on the thread."""
 
 
-def _writes(executions: Sequence[Execution]) -> bool:
-    return any(not execution.readonly for execution in executions)
+class Refused(D1Error):
+    """A call that D1 answers with an error, ``after_us`` it has arrived there."""
+
+    def __init__(self, message: str, after_us: int) -> None:
+        super().__init__(message, after_us)
+        self.after_us = after_us
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+_READING = re.compile(r"\s*(?:select|explain|with)\b", re.I).match
+_WRITING = re.compile(
+    r"\b(insert|update|delete|replace)\b(?:\s+or\s+\w+)?(?:\s+(?:into|from))?"
+    r"\s+(\w+)",
+    re.I,
+).search
+_FROM = re.compile(r"\bfrom\s+(\w+)", re.I).search
+
+
+@lru_cache(maxsize=1024)
+def kind_of(sql: str) -> str:
+    """A statement's kind: what it does and the first table it does that to, such as
+    select_user_journeys."""
+    if writing := _WRITING(sql):
+        return f"{writing.group(1)}_{writing.group(2)}".lower()
+    reading = _FROM(sql)
+    return f"select_{reading.group(1)}".lower() if reading else "other"
+
+
+@lru_cache(maxsize=1024)
+def reads_only(sql: str) -> bool:
+    """Whether D1 takes a statement for read-only: SELECT, EXPLAIN or WITH, and no word that
+    writes (https://developers.cloudflare.com/d1/best-practices/read-replication/)."""
+    return _READING(sql) is not None and _WRITING(sql) is None

@@ -58,9 +58,10 @@ class EmulatedDeployment:
         engine = self._prepared.clone_engine()
         if self._cron is not None:
             self._cron.cancel()
-        self._world = World(self._runtime, scenario, seed, engine, _Observer(self.profiler))
+        observer = _Observer(self.profiler)
+        self._world = World(self._runtime, scenario, seed, engine, observer, zero_us)
         self._cron = self._runtime.spawn(self._world.cron())
-        isolates = sum(len(node.isolates) for node in self._world.nodes)
+        isolates = sum(node.pool.size for node in self._world.nodes)
         self._instance = new_instance(isolates, wall_us)
         self._nodes = {node.name: node for node in self._world.nodes}
         if scenario.measure.start == "steady":
@@ -150,6 +151,9 @@ class _Observer:
 
     def stored(self, accepted_us: int, stored_us: int) -> None:
         self._profiler.stored(stored_us - accepted_us)
+
+    def stale(self, _asked_us: int, age_us: int) -> None:
+        self._profiler.stale(age_us)
 
 
 def _whole(body: Any, name: str, most: int) -> int:

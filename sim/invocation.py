@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from reference_impl.l1 import L1Cache
 from reference_impl.messages import Evidence
-from reference_impl.ports import Runtime
+from reference_impl.ports import Latch, Runtime
 from sim.draws import Draws
 
 if TYPE_CHECKING:
@@ -16,6 +17,46 @@ if TYPE_CHECKING:
 MAX_DEBT_US = 10_000
 """The most overshoot of a sleep that the next one makes up for. A longer one is a stall of this
 machine, which the measurement is meant to show."""
+
+
+MAX_CONNECTIONS = 6
+"""https://developers.cloudflare.com/workers/platform/limits/: connections of one invocation that
+wait for their answers; a seventh waits for its turn."""
+
+
+class Connections:
+    """The connections of one invocation to one kind of service, first come, first served."""
+
+    __slots__ = ("_open", "_runtime", "_waiting")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._open = 0
+        self._waiting: deque[Latch] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._open < MAX_CONNECTIONS:
+            self._open += 1
+            return
+        turn = self._runtime.latch()
+        self._waiting.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set:
+                self._leave()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._open -= 1
 
 
 class Invocation:
@@ -28,13 +69,15 @@ class Invocation:
     """
 
     __slots__ = (
-        "_debt_us", "_runtime", "d1_uses", "draws", "evidence", "kv_reads", "kv_writes", "l1",
-        "node", "number",
+        "_connections", "_d1_connections", "_debt_us", "_runtime", "d1_bookmark", "d1_uses",
+        "draws", "evidence", "kv_reads", "kv_writes", "l1", "node", "number",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, draws: Draws, number: int, node: EdgeNode) -> None:
         self._runtime = runtime
         self._debt_us = 0
+        self._connections: Connections | None = None
+        self._d1_connections: Connections | None = None
         self.draws = draws
         self.number = number
         self.node = node
@@ -43,6 +86,21 @@ class Invocation:
         self.kv_reads = 0
         self.kv_writes = 0
         self.d1_uses = 0
+        self.d1_bookmark: int | None = None
+
+    @property
+    def connections(self) -> Connections:
+        """Those to KV and the queue."""
+        if self._connections is None:
+            self._connections = Connections(self._runtime)
+        return self._connections
+
+    @property
+    def d1_connections(self) -> Connections:
+        """Those to D1, counted apart (https://developers.cloudflare.com/d1/platform/limits/)."""
+        if self._d1_connections is None:
+            self._d1_connections = Connections(self._runtime)
+        return self._d1_connections
 
     def now_us(self) -> int:
         """Now, as it would be had no sleep of this invocation ended late."""

@@ -185,19 +185,21 @@ class Replication:
         self._planned[ATTRIBUTION] += int(within.sum()) - events
 
     def _start(self, row: _Row) -> None:
-        up_us, down_us = self.world.network_us(row.number)
+        up_us, down_us = self.world.network_us(row.number, self.world.nodes[row.node])
         if row.is_event:
-            route, call = TRACKING, self._event(row)
+            route, call, about = TRACKING, self._event(row), None
         else:
-            route, call = ATTRIBUTION, self._look_up(row.key)
+            about = self._conversions[row.key].conversion_id
+            route, call = ATTRIBUTION, self._look_up(about)
         if up_us > self._timeout_us:  # the client gives up before its request arrives
             self._count(row, route, row.intended_us, "timeout", Evidence())
             return
         came_us = row.intended_us + up_us
-        self._runtime.spawn(self._request(row, came_us, down_us, route, call), at_us=came_us)
+        request = self._request(row, came_us, down_us, route, call, about)
+        self._runtime.spawn(request, at_us=came_us)
 
     async def _request(
-        self, row: _Row, came_us: int, down_us: int, route: str, call: Call[Response]
+        self, row: _Row, came_us: int, down_us: int, route: str, call: Call, about: str | None
     ) -> None:
         """One request from its arrival at the node; its end is known before the way back is over,
         and no event is spent on waiting for it."""
@@ -207,7 +209,7 @@ class Replication:
         end_us = row.intended_us
         try:
             node = self.world.nodes[row.node]
-            response, evidence = await self.world.invoke(row.number, node, call)
+            response, evidence = await self.world.invoke(row.number, node, call, about)
             end_us = self._runtime.now_us() + down_us
             failure = self._failure(response, end_us - row.intended_us)
         finally:
@@ -231,12 +233,11 @@ class Replication:
             return f"status {response.status}"
         return None
 
-    def _look_up(self, key: int) -> Call[Response]:
-        conversion_id = self._conversions[key].conversion_id
+    def _look_up(self, conversion_id: str) -> Call:
         model = self._scenario.workload.attribution.model
         return lambda worker, ctx: worker.attribution(ctx, conversion_id, model)
 
-    def _event(self, row: _Row) -> Call[Response]:
+    def _event(self, row: _Row) -> Call:
         wall_us = START_WALL_US + row.intended_us
         event = event_of(
             self._conversions, str(self._seed), row.number, row.key, row.attributed, wall_us
@@ -259,6 +260,9 @@ class _Observer:
     def stored(self, accepted_us: int, stored_us: int) -> None:
         self.stored_count += 1
         self._recorder.stored(accepted_us, stored_us)
+
+    def stale(self, asked_us: int, age_us: int) -> None:
+        self._recorder.stale(asked_us, age_us)
 
 
 class _Row(NamedTuple):

@@ -4,8 +4,8 @@ A KV entry lives T seconds from its last write; it is written by the first look-
 (rate lambda) and by every touch (rate mu). By renewal, with B = (exp(mu T) - 1) / mu the mean time
 it stays once written (B = T without touches), it is present with probability
 B (lambda + mu) / (1 + B (lambda + mu)), and the time since its last write has a density
-proportional to exp(-mu a) on [0, T]: uniform without touches. A node's copy and an L1 entry are
-the same with their own lives and the rates of reads that reach them.
+proportional to exp(-mu a) on [0, T]: uniform without touches. An L1 entry is the same with its own
+life and the rate of its isolate; the copies of KV's tiers are :mod:`sim.steady_copies`.
 
 An entry past T waits for whatever comes first, a look-up or a touch: for a time of the law
 Exp(lambda + mu). With a stale window S behind T it is still there while that time is under S.
@@ -26,8 +26,10 @@ from scenarios.schema import Scenario
 from scenarios.stack import stack_config
 from scenarios.streams import fractions, stream
 from sim.edge import EdgeNode
-from sim.kv import Version
+from sim.kv_store import GONE, Version
+from sim.kv_tiers import Copies, Copy
 from sim.prepare import Prepared
+from sim.steady_copies import SELDOM, copy_ages
 from sim.world import World
 
 US = 1_000_000
@@ -64,7 +66,7 @@ def with_stale(
 ) -> Ages:
     """The same entries where those past their life stay for ``stale_s``; ``rates`` are the
     look-ups and touches a second of each."""
-    waited_s = draws.standard_exponential(len(rates)) / np.maximum(rates, 1e-12)
+    waited_s = draws.standard_exponential(len(rates)) / np.maximum(rates, SELDOM)
     present = ages.present | (waited_s < stale_s)
     return Ages(present, np.where(ages.present, ages.age_s, life_s + waited_s))
 
@@ -93,10 +95,22 @@ def fill_caches(
     writer = np.searchsorted(
         shares, fractions(stream(seed, "steady.writer", 0), len(rates)), "right"
     )
-    filler = _Filler(scenario, keys, prepared.answers, lives_s, kv, writer, zero_us, wall_us)
+    filler = _Filler(
+        scenario, keys, prepared.answers, lives_s, kv, writer, touches, zero_us, wall_us
+    )
     filler.fill_store(world)
-    for index, node in enumerate(world.nodes):
-        filler.fill_node(node, rates * scenario.edge.nodes[index].share, seed, index)
+    reads = [
+        filler.fill_l1(node, rates * scenario.edge.nodes[index].share, seed, index)
+        for index, node in enumerate(world.nodes)
+    ]
+    for number, (region, copies) in enumerate(sorted(world.kv_regions.items())):
+        inside = [i for i, node in enumerate(scenario.edge.nodes) if node.region == region]
+        life_s, ahead = float(scenario.kv.cache_ttl_s), scenario.kv.refresh_ahead
+        draws = stream(seed, "steady.copies", number)
+        ages = copy_ages([reads[i] for i in inside], life_s, life_s * ahead, draws)
+        filler.keep_copies(copies, ages.region, None)
+        for i, age_s in zip(inside, ages.nodes, strict=True):
+            filler.keep_copies(world.nodes[i].kv, age_s, i)
 
 
 def _keys(scenario: Scenario, prepared: Prepared) -> list[str]:
@@ -121,6 +135,7 @@ class _Filler:
         lives_s: Floats,
         kv: Ages,
         writer: NDArray[np.int64],
+        touches: float,
         zero_us: int,
         wall_us: int,
     ) -> None:
@@ -130,6 +145,8 @@ class _Filler:
         self._writer = writer
         self._zero_us = zero_us
         self._copy_s = scenario.kv.cache_ttl_s
+        self._memory_s = scenario.kv.memory_s
+        self._was_there = scenario.kv.stale_ttl_s > 0 or touches > 0
         self._l1_s = scenario.l1.ttl_s if scenario.l1.scope == "isolate" else 0
         self._rest_us = np.rint((lives_s - kv.age_s) * US).astype(np.int64)
         stale_us = zero_us + scenario.kv.stale_ttl_s * US
@@ -142,16 +159,13 @@ class _Filler:
         for i, version in self._versions.items():
             world.kv.write(self._keys[i], version, visible_us=self._zero_us)
 
-    def fill_node(self, node: EdgeNode, rates: Floats, seed: int, index: int) -> None:
-        """Copies of the node and L1 of its isolates, over which its requests spread evenly.
-
-        No copy is older than the entry it came from: it was made new when that was written.
-        """
-        each = rates / len(node.isolates)
-        reads = len(node.isolates) * each / (1 + each * self._l1_s)
-        copies = renewal(reads, self._copy_s, 0.0, stream(seed, "steady.node", index))
-        self._keep_copies(node, copies, self._writer == index)
-        for number, isolate in enumerate(node.isolates):
+    def fill_l1(self, node: EdgeNode, rates: Floats, seed: int, index: int) -> Floats:
+        """L1 of the node's isolates, over which its requests spread evenly, and which keys were
+        read from KV lately; the reads a second of each key that pass L1."""
+        isolates = node.pool.isolates
+        each = rates / len(isolates)
+        last_s = np.full(len(each), np.inf)
+        for number, isolate in enumerate(isolates):
             draws = stream(seed, f"steady.l1.{index}", number)
             held = renewal(each, self._l1_s, 0.0, draws)
             left_s = self._l1_s - np.minimum(held.age_s, self._kv.age_s)
@@ -159,15 +173,29 @@ class _Filler:
             chosen = held.present & self._kv.present & (left_us > 0)
             for i, left in zip(*self._chosen(chosen, left_us), strict=True):
                 isolate.worker.cache.l1.set(self._keys[i], self._answers[i], self._zero_us + left)
+            since_s = self._l1_s + draws.standard_exponential(len(each)) / np.maximum(each, SELDOM)
+            last_s = np.minimum(last_s, np.where(held.present, held.age_s, since_s))
+        recent = last_s < self._memory_s
+        last_us = np.rint(np.where(recent, last_s, 0.0) * US).astype(np.int64)
+        for i, ago in zip(*self._chosen(recent, last_us), strict=True):
+            node.kv.note_read(self._keys[i], self._zero_us - ago)
+        return rates / (1 + each * self._l1_s)
 
-    def _keep_copies(self, node: EdgeNode, copies: Ages, own: NDArray[np.bool_]) -> None:
-        """``own``: the entries that this node wrote, which left it a copy as old as the entry."""
-        age_us = np.rint(np.minimum(copies.age_s, self._kv.age_s) * US).astype(np.int64)
-        written = own & (self._kv.age_s < self._copy_s)
-        age_us[written] = np.rint(self._kv.age_s[written] * US).astype(np.int64)
-        chosen = (copies.present | written) & self._kv.present
-        for i, age in zip(*self._chosen(chosen, age_us), strict=True):
-            node.kv_cache.keep(self._keys[i], self._versions[i], self._zero_us - age)
+    def keep_copies(self, copies: Copies, age_s: Floats, index: int | None) -> None:
+        """The copies of one tier, of node ``index`` or of a region.
+
+        The node that wrote an entry has a copy as old as that. Elsewhere a copy that is older
+        than the entry tells what was there before: without touches, nothing.
+        """
+        if index is not None:
+            age_s = np.where(self._writer == index, np.minimum(age_s, self._kv.age_s), age_s)
+        present = (age_s < self._copy_s) & self._kv.present
+        age_us = np.rint(np.where(present, age_s, 0.0) * US).astype(np.int64)
+        before = (age_s > self._kv.age_s) & (not self._was_there)
+        for i, age in zip(*self._chosen(present & ~before, age_us), strict=True):
+            copies.keep(self._keys[i], Copy(self._versions[i], self._zero_us - age))
+        for i, age in zip(*self._chosen(present & before, age_us), strict=True):
+            copies.keep(self._keys[i], Copy(GONE, self._zero_us - age))
 
     @staticmethod
     def _chosen(mask: NDArray[np.bool_], values: NDArray[np.int64]) -> tuple[list[int], list[int]]:

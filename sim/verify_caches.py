@@ -11,10 +11,12 @@ from reference_impl.l1 import L1Cache
 from reports.samples import Samples
 from scenarios.plan import US_PER_S, Plan
 from scenarios.schema import Scenario
+from scenarios.services import KV
 from sim import theory
 from sim.batch_means import Mean, batch_mean
 from sim.bridge import SimRuntime
-from sim.kv import NEVER_US, KVNodeCache, Version
+from sim.kv_store import NEVER_US, KVStore, Version
+from sim.kv_tiers import TIERS, Copies, Copy
 from sim.prepare import prepare
 from sim.simulate import Replication
 from sim.verify_queues import WARM_UP, drive, exponential_us
@@ -26,12 +28,12 @@ TTL_US = 60 * US_PER_S
 def node_copy(wanted: float, size: int, seed: int) -> list[tuple[float, Mean]]:
     """Theory and hit ratio of a node's copy of one key, read ``wanted`` times a ``cacheTtl``."""
     runtime = SimRuntime()
-    copies = KVNodeCache(runtime)
+    copies = Copies(KVStore(runtime, KV()))
 
     def hits(now_us: int) -> bool:
-        if copies.fresh(KEY, TTL_US) is not None:
+        if copies.fresh(KEY, TTL_US, now_us) is not None:
             return True
-        copies.keep(KEY, Version("text", None, NEVER_US), now_us)
+        copies.keep(KEY, Copy(Version("text", None, NEVER_US), now_us))
         return False
 
     return _hit_ratio(runtime, hits, "node", wanted, size, seed)
@@ -106,13 +108,13 @@ def _settings(size: int) -> dict[str, Any]:
             "tracking": {"rate_per_s": 0.0},
         },
         "client": {"rtt_ms": quick, "timeout_s": 60.0},
-        "edge": {"cpu_ms": quick},
+        "edge": {"cpu_ms": quick, "cold_start_ms": quick, "isolate_lifetime_s": 1e9},
         "l1": {"ttl_s": 10 * TTL_S},
         "kv": {
             "expiration_ttl_s": {"attribution": TTL_S},
-            "read_node_ms": always(KV_S * 1000),
-            "read_central_ms": always(KV_S * 1000),
+            **{f"read_{tier}_ms": always(KV_S * 1000) for tier in TIERS},
             "write_ms": quick,
+            "own_write_unseen": 0.0,
         },
         "d1": {
             "request_overhead_ms": always(D1_S * 1000),

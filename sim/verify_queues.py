@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_impl.adapters.sqlite import Command, Execution, SqliteEngine
+from scenarios.services import D1, D1Cost
 from scenarios.streams import stream
-from scenarios.world import D1, D1Cost
 from sim import theory
 from sim.batch_means import Mean, Numbers, batch_mean
 from sim.bridge import SimRuntime
@@ -87,7 +87,7 @@ def d1_statements(
     engine = _table()
     kinds, odds = [_read(n) for n in rows], np.array(list(rows.values()))
     server = d1_server(SimRuntime(), engine)
-    prices_us = np.array([server.serve(0, [kind])[1][0] for kind in kinds], float)
+    prices_us = np.array([server.serve(0, [kind]).service_us[0] for kind in kinds], float)
     mean_us, second = float(prices_us @ odds), float(prices_us**2 @ odds)
     part = f"mg1.{load}.{len(rows)}"
     drawn = stream(seed, f"verify.{part}.kind", 0).choice(len(rows), size, p=odds)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reference_impl.ports import DeadLetter, Message, QueueError, Runtime
+from reference_impl.ports import DeadLetter, Limiter, Message, QueueError, Runtime
 
 Deliver = Callable[[Sequence[Message]], Awaitable[set[str]]]
 """Handles a batch and answers the IDs of the messages to deliver again.
@@ -46,6 +46,7 @@ class BatchQueue:
     """Batches of at most ``batch_size``, at most ``max_concurrency`` being handled at once.
 
     A message to be delivered again waits ``retry_delay_us`` first, and each time twice as long.
+    ``consumers`` lets batches in instead, where that number is not fixed.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class BatchQueue:
         max_retries: int = 3,
         max_concurrency: int = 250,
         retry_delay_us: int = 0,
+        consumers: Limiter | None = None,
     ) -> None:
         self._runtime = runtime
         self._deliver = deliver
@@ -65,7 +67,7 @@ class BatchQueue:
         self._batch_timeout_us = batch_timeout_us
         self._max_retries = max_retries
         self._retry_delay_us = retry_delay_us
-        self._consumers = runtime.limiter(max_concurrency)
+        self._consumers = runtime.limiter(max_concurrency) if consumers is None else consumers
         self._waiting: deque[Message] = deque()
         self._sent = 0
         self._undelivered = 0

@@ -104,11 +104,8 @@ class SqliteEngine:
     @classmethod
     def from_file(cls, path: str) -> SqliteEngine:
         """The database in the file ``path``, made if there is none: with a write-ahead log, and
-        a commit is on disk when it returns. Waits up to 5 s for another process's write.
-
-        Raises:
-            apsw.Error: when it cannot be opened, or is no database.
-        """
+        a commit is on disk when it returns. Waits up to 5 s for another process's write, and
+        raises ``apsw.Error`` when it cannot be opened or is no database."""
         engine = cls(path)
         connection = engine._connection
         connection.set_busy_timeout(BUSY_MS)
@@ -164,6 +161,10 @@ class SqliteEngine:
             self._connection.executemany(
                 f"INSERT INTO user_journeys ({columns}) VALUES ({marks})", rows
             )
+
+    def transaction(self) -> apsw.Connection:
+        """To be entered: an error that leaves it undoes what was executed within."""
+        return self._connection
 
     def execute(self, commands: Sequence[Command]) -> list[Execution]:
         """Run commands in one transaction that any failure undoes as a whole.

@@ -101,7 +101,7 @@ class SqliteQueue:
         for body, result in zip(bodies, results, strict=True):
             self._enqueue(result.meta["last_row_id"], body, accepted_us, 0)
 
-    async def consume(self, deliver: Deliver, **settings: int) -> None:
+    async def consume(self, deliver: Deliver, **settings: Any) -> None:
         """Deliver to ``deliver`` from now on, what an earlier process left first; ``settings`` are
         those of :class:`BatchQueue`."""
         self._deliver = deliver

@@ -41,7 +41,9 @@ def test_a_change_of_the_code_is_caught(
 
     before = World.network_us
     monkeypatch.setattr(
-        World, "network_us", lambda self, n: (before(self, n)[0], before(self, n)[1] + 3000)
+        World,
+        "network_us",
+        lambda self, *who: (before(self, *who)[0], before(self, *who)[1] + 3000),
     )
     run("simulate", "small.yaml", "--quiet", "--out", "now")
     ran = run("gate", "now", "--baseline", "base", "--min-effect", "tracking_latency_p95=1%")

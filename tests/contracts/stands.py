@@ -12,10 +12,13 @@ from reference_impl.adapters import open_d1, open_kv
 from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
 from reference_impl.ports import D1Database, KVNamespace
 from sim.bridge import START_WALL_US, SimRuntime
-from sim.d1 import D1Executor, D1Server
-from sim.edge import EdgeNode
-from sim.kv import KVBinding, KVNodeCache, KVStore
-from tests.sim.small import always, invocation, scenario
+from sim.d1 import D1Server
+from sim.d1_database import D1Database as ModelledD1
+from sim.d1_database import D1Executor
+from sim.kv import KVBinding
+from sim.kv_store import KVStore
+from sim.kv_tiers import TIERS, Copies, KVNode
+from tests.sim.small import always, edge_node, invocation, scenario
 
 START_S = START_WALL_US / 1e6
 
@@ -26,7 +29,7 @@ D1Work = Callable[[D1Database], Coroutine[Any, Any, None]]
 
 _numbers = itertools.count()
 _QUICK = scenario(
-    kv={name: always(0.001) for name in ("read_node_ms", "read_central_ms", "write_ms")}
+    kv={name: always(0.001) for name in ("write_ms", *(f"read_{tier}_ms" for tier in TIERS))}
 )
 
 
@@ -71,9 +74,12 @@ def kv_on_valkey(url: str) -> Callable[..., None]:
 def kv_on_one_node(work: KVWork, start_s: float = START_S, spacing_us: int = 0) -> None:
     """On one node of the modelled world, in virtual time, with its copies and next to no delay."""
     runtime = SimRuntime(start_wall_us=round(start_s * 1e6))
-    cache = KVNodeCache(runtime)
-    inv = invocation(runtime, _QUICK, 0, EdgeNode("fra", [], cache))
-    binding = KVBinding(inv, KVStore(runtime, 0, spacing_us), cache)
+    per_s = 1_000_000 / spacing_us if spacing_us else 1e9
+    settings = _QUICK.kv.model_copy(update={"writes_per_key_per_s": per_s})
+    store = KVStore(runtime, settings)
+    node = KVNode(store, Copies(store), settings)
+    inv = invocation(runtime, _QUICK, 0, edge_node(runtime, _QUICK, "fra", node))
+    binding = KVBinding(inv, store, node)
 
     async def sleep(seconds: float) -> None:
         await runtime.sleep(round(seconds * 1_000_000))
@@ -99,7 +105,8 @@ def d1_in_world(work: D1Work, _folder: Path) -> None:
     runtime = SimRuntime()
     engine = SqliteEngine()
     inv = invocation(runtime, _QUICK, 0)
-    binding = D1Binding(D1Executor(inv, D1Server(runtime, engine, _QUICK.d1)))
+    server = D1Server(runtime, engine, _QUICK.d1)
+    binding = D1Binding(D1Executor(inv, ModelledD1(server, _QUICK.d1, {}, [])))
     in_virtual_time(runtime, work(binding))
 
 

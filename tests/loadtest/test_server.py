@@ -121,3 +121,12 @@ def test_readings_that_do_not_fit_record_nothing(
         merge_window(recorder, before, after)
     unit = recorder.finish()[0]
     assert (unit.series, unit.memory_max_bytes) == ({}, None)
+
+
+def test_what_the_world_counted_comes_along() -> None:
+    """The difference of its counts; what may fall again, and what is no count of its, does not."""
+    before = {"counts": {"kv.writes": 3, "queue.undelivered": 5}}
+    after = {"counts": {"kv.writes": 10, "kv.writes_refused": 2, "queue.undelivered": 1}}
+    assert merged(before, after).counts == {"kv.writes": 7, "kv.writes_refused": 2}
+    with pytest.raises(ValueError, match="no count"):
+        merged(after, before)

@@ -50,7 +50,7 @@ def consumer(runtime: SimRuntime) -> Consumer:
 
 
 def queue_of(runtime: SimRuntime, consumer: Consumer, **options: int) -> BatchQueue:
-    settings = {"batch_size": 3, "batch_timeout_us": TIMEOUT_US, **options}
+    settings: dict[str, Any] = {"batch_size": 3, "batch_timeout_us": TIMEOUT_US, **options}
     return BatchQueue(runtime, consumer.deliver, **settings)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from reference_impl.messages import Layer
 from reports import details
 from reports.record import RunRecord
+from tests.reports.conftest import histogram
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -77,4 +78,18 @@ def test_the_worst_minute_is_told_where_a_run_has_noted_it(make_record: MakeReco
     assert details.worst_minutes([noted, silent]) == [
         ("Tracking, worst minute", ["83.1 ms from 60 s", ""]),
         ("Attribution, worst minute", ["none from 0 s", ""]),
+    ]
+
+
+def test_what_happened_has_a_row_and_what_did_not_has_none(make_record: MakeRecord) -> None:
+    """Stale answers with the P99 of their age, then counts; a record side by side with another."""
+    quiet, busy = make_record(units=1), make_record(units=2)
+    for unit in busy.units:
+        unit.counts["kv.writes_refused"] = 600
+        unit.series["staleness.age"] = histogram([1_000, 42_000])
+    assert details.happened([quiet]) == []
+    assert details.happened([quiet, busy]) == [
+        ("Stale answers", ["0", "4"]),
+        ("Stale answers, age P99", ["-", "42.0 s"]),
+        ("KV writes refused (429)", ["0", "1,200"]),
     ]

@@ -185,3 +185,17 @@ def test_a_window_without_length_or_blocks_is_refused(window: Window, blocks: in
     """Such a recorder could never count anything."""
     with pytest.raises(ValueError, match="nothing fits"):
         Recorder(window, blocks=blocks, cache_types=[])
+
+
+def test_a_stale_answer_counts_where_it_was_asked_for() -> None:
+    """In the window only; and what somebody else counted is added to the first block."""
+    made = recorder(2)
+    made.merge_counts({"kv.writes": 3})
+    for asked_us in (999, 1000, 1999, 2000):
+        made.stale(asked_us, asked_us * 1000)
+    first, second = made.finish()
+    assert (series(first), first.counts["kv.writes"]) == (
+        {"staleness.age": (1, 1_000_000)},
+        3,
+    )
+    assert series(second) == {"staleness.age": (1, 1_999_000)}

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scenarios.parts import LatencyMs
 from scenarios.streams import ONE, fractions, lognormal_us, stream, threshold
-from scenarios.world import LatencyMs
 
 ROOT = Path(__file__).parents[2]
 

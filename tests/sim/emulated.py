@@ -18,7 +18,10 @@ from tests.sim.small import scenario
 TOKEN = {"authorization": "Bearer secret"}
 START = "/api/emulation/start"
 STATISTICS = "/api/performance/stats"
-NODES = [{"name": "fra", "share": 0.5}, {"name": "ams", "share": 0.5}]
+NODES = [
+    {"name": "fra", "share": 0.5},
+    {"name": "iad", "region": "enam", "share": 0.5},
+]
 
 
 class Session:

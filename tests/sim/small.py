@@ -7,11 +7,13 @@ from typing import Any
 
 from reference_impl.messages import Evidence
 from scenarios.schema import Scenario
+from scenarios.stack import stack_config
 from sim.bridge import SimRuntime
-from sim.draws import Draws
-from sim.edge import EdgeNode
+from sim.draws import Draws, lives
+from sim.edge import EdgeNode, Isolate, IsolatePool
 from sim.invocation import Invocation
-from sim.kv import KVNodeCache
+from sim.kv_store import KVStore
+from sim.kv_tiers import Copies, KVNode
 
 MS = 1_000
 SECOND = 1_000_000
@@ -27,8 +29,20 @@ EXACT: dict[str, Any] = {
     "measure": {"warmup_s": 0.5, "window_s": 2.0},
     "workload": {"attribution": {"rate_per_s": 100.0}, "tracking": {"rate_per_s": 100.0}},
     "client": {"rtt_ms": always(10)},
-    "edge": {"cpu_ms": always(1)},
-    "kv": {"read_node_ms": always(2), "read_central_ms": always(20), "write_ms": always(30)},
+    "edge": {
+        "cpu_ms": always(1),
+        "isolates_per_node": 1,
+        "isolate_lifetime_s": 1e9,
+        "cold_start_ms": always(0.001),
+    },
+    "kv": {
+        "read_memory_ms": always(2),
+        "read_node_ms": always(2),
+        "read_regional_ms": always(20),
+        "read_central_ms": always(20),
+        "write_ms": always(30),
+        "own_write_unseen": 0.0,
+    },
     "d1": {"request_overhead_ms": always(3), "commit_ms": always(5), "jitter_cv": 0.0},
     "queue": {"send_ms": always(8), "dispatch_ms": always(9), "batch_timeout_s": 0.5},
     "data": {"max_paths": 30},
@@ -55,6 +69,7 @@ class Silence:
     def __init__(self) -> None:
         self.batches: list[tuple[int, int, Evidence, bool]] = []
         self.delays_us: list[int] = []
+        self.ages_us: list[tuple[int, int]] = []
 
     def batch(self, start_us: int, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
         self.batches.append((start_us, handling_us, evidence, failed))
@@ -62,10 +77,33 @@ class Silence:
     def stored(self, accepted_us: int, stored_us: int) -> None:
         self.delays_us.append(stored_us - accepted_us)
 
+    def stale(self, asked_us: int, age_us: int) -> None:
+        self.ages_us.append((asked_us, age_us))
+
+
+def kv_node(runtime: SimRuntime, asked: Scenario) -> KVNode:
+    """A node's copies, of which there are none, alone in its region before an empty store."""
+    store = KVStore(runtime, asked.kv)
+    return KVNode(store, Copies(store), asked.kv)
+
+
+def edge_node(
+    runtime: SimRuntime, asked: Scenario, name: str = "fra", kv: KVNode | None = None
+) -> EdgeNode:
+    """A node with as many isolates as the scenario says, warm from time 0."""
+    config = stack_config(asked)
+    pool = IsolatePool(
+        lambda: Isolate(runtime, config, asked.edge),
+        asked.edge,
+        asked.edge.isolates_per_node or 1,
+        lives(asked, 1, name),
+        warm=True,
+    )
+    return EdgeNode(name, kv or kv_node(runtime, asked), pool)
+
 
 def invocation(
     runtime: SimRuntime, asked: Scenario, number: int = 0, node: EdgeNode | None = None
 ) -> Invocation:
     """A bare invocation at ``node``; one at an empty node "fra" unless given."""
-    place = node or EdgeNode("fra", [], KVNodeCache(runtime))
-    return Invocation(runtime, Draws(asked, 1), number, place)
+    return Invocation(runtime, Draws(asked, 1), number, node or edge_node(runtime, asked))

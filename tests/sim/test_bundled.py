@@ -80,3 +80,48 @@ def test_as_written_a_cold_start_asks_d1_more_than_once_for_a_key() -> None:
     shared = run("steady/as_written", *hot, "cache.single_flight=true")
     assert lookups(shared, "joined") > 0
     assert lookups(asked, "miss") > 1.1 * lookups(shared, "miss")
+
+
+def results(record: RunRecord) -> dict[str, str]:
+    return {result.name: result.verdict for result in judge(record).kpis}
+
+
+def test_in_three_regions_replicas_answer_nearby() -> None:
+    """Reads of the far nodes take less with sessions than without, and some answers are stale."""
+    short = ["measure.window_s=30", "kv.expiration_ttl_s.attribution=60"]
+    near = run("steady/three_regions", *short)
+    far = run("steady/three_regions", *short, "d1.session=none")
+    trips = [record.pooled("d1.request.round_trip")[0].sum_us for record in (near, far)]
+    assert trips[0] < 0.97 * trips[1]
+    assert near.pooled("staleness.age")[0].count > 10
+    assert near.count("kv.reads.regional") > 0
+
+
+def test_in_an_outage_of_kv_look_ups_go_to_d1_and_succeed() -> None:
+    """No request fails; more look-ups miss than without it, and their refreshes are given up."""
+    short = ["measure={warmup_s: 2, window_s: 14}", "kv.expiration_ttl_s.attribution=300"]
+    out = "faults=[{kind: kv_outage, from_s: 4, for_s: 10}]"
+    broken = run("faults/kv_outage", *short, out)
+    whole = run("faults/kv_outage", *short, "faults=[]")
+    assert broken.count("errors.part") == 0
+    assert broken.count("kv.read_errors") > 100
+    assert lookups(broken, "miss") > 1.5 * lookups(whole, "miss")
+
+
+def test_a_stall_of_d1_is_felt_by_events_alone() -> None:
+    """Tracking is beyond its alert, attribution is not; nothing fails."""
+    short = ["measure={warmup_s: 2, window_s: 12}"]
+    found = run("faults/d1_stall", *short, "faults=[{kind: d1_stall, from_s: 5, for_s: 3}]")
+    words = results(found)
+    assert words["tracking_latency_p95"] == "alert"
+    assert words["attribution_latency_p95"] not in ("missed", "alert")
+    assert found.count("errors.part") == 0
+
+
+def test_hot_keys_wait_for_their_turns() -> None:
+    """Queue processing misses its target, many answers are stale, the hit ratio does not tell."""
+    found = run("stress/hot_key", "measure={warmup_s: 2, window_s: 14}")
+    words = results(found)
+    assert words["queue_processing_p95"] in ("missed", "alert")
+    assert words["cache_hit_ratio"] not in ("missed", "alert")
+    assert found.pooled("staleness.age")[0].count > 0.3 * found.count("requests.attribution")

@@ -14,7 +14,8 @@ from reference_impl.ports import D1Error, D1Result
 from scenarios.journeys import load_population
 from scenarios.schema import Scenario
 from sim.bridge import SimRuntime
-from sim.d1 import TOO_LONG, TOO_MANY, D1Executor, D1Server
+from sim.d1 import TOO_LONG, TOO_MANY, D1Server
+from sim.d1_database import D1Database, D1Executor
 from sim.prepare import load_engine
 from tests.sim.small import MS, invocation, scenario
 
@@ -68,6 +69,7 @@ class Database:
         self.asked = asked or scenario(d1={"cost": COST, **settings})
         self.runtime = SimRuntime()
         self.server = D1Server(self.runtime, engine(), self.asked.d1)
+        self.database = D1Database(self.server, self.asked.d1, {}, [])
         self.outcomes: dict[int, Outcome] = {}
 
     def ask(self, number: int, at_us: int, commands: Sequence[Command]) -> None:
@@ -76,7 +78,7 @@ class Database:
         async def work() -> None:
             results, error = [], ""
             try:
-                results = await D1Executor(inv, self.server).execute(commands)
+                results = await D1Executor(inv, self.database).execute(commands)
             except D1Error as raised:
                 error = str(raised)
             self.outcomes[number] = Outcome(results, error, self.runtime.now_us())
@@ -271,7 +273,7 @@ def test_a_dropped_index_is_paid_for() -> None:
     for dropped in ([], ["idx_user_journeys_conversion"]):
         without = scenario(d1={"cost": COST, "drop_indexes": dropped})
         server = D1Server(SimRuntime(), load_engine(without, population), without.d1)
-        executions, prices = server.serve(0, [question])
+        executions, _, prices = server.serve(0, [question])
         service_us.append(sum(prices) - BASE_US)
         rows.append(executions[0].rows)
     total = sum(1 for _ in population.rows())

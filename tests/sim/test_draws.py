@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.world import LatencyMs
+from scenarios.parts import LatencyMs
 from sim.draws import CHUNK, KEPT_CHUNKS, Delays, Draws
 from tests.sim.small import scenario
 

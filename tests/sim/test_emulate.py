@@ -11,7 +11,7 @@ from reference_impl.evidence_headers import decode
 from reference_impl.hdr import Histogram
 from reference_impl.http import NODE_HEADER, NUMBER_HEADER
 from reference_impl.messages import Layer
-from scenarios.world import LatencyMs
+from scenarios.parts import LatencyMs
 from sim.draws import Delays, Draws
 from sim.emulate import MAX_SEED, MAX_ZERO_IN_US
 from tests.sim.emulated import NODES, START, TOKEN, Session, play
@@ -45,12 +45,12 @@ def test_number_and_node_decide_what_a_request_meets() -> None:
     async def work(session: Session) -> None:
         draws = Draws(session.asked, 1)
         for number in (3, 4, 5_000):
-            answer, _ = await session.look_up(number, number, "ams")
+            answer, _ = await session.look_up(number, number, "iad")
             (call,) = decode(answer.headers).d1
-            assert call.round_trip_us == draws.d1_overhead.us(number) + draws.d1_rtt["ams"].us(
+            assert call.round_trip_us == draws.d1_overhead.us(number) + draws.d1_rtt["iad"].us(
                 number
             )
-        same_node, _ = await session.look_up(3, 3, "ams")
+        same_node, _ = await session.look_up(3, 3, "iad")
         other_node, _ = await session.look_up(3, 3, "fra")
         assert (layers(same_node), layers(other_node)) == ([Layer.L1], [Layer.KV])
 

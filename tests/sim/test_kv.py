@@ -1,81 +1,11 @@
-"""Workers KV as modelled: who sees which version when, against an oracle that forgets nothing."""
+"""Workers KV as modelled: who sees which version when, rule by rule."""
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from reference_impl.ports import KVError
-from sim.bridge import SimRuntime
-from sim.draws import Draws
-from sim.edge import EdgeNode
-from sim.invocation import Invocation
-from sim.kv import KVBinding, KVNodeCache, KVStore
-from tests.sim.small import MS, SECOND, always, scenario
-
-READ_NODE_US, READ_CENTRAL_US, WRITE_US = 2_001, 20_003, 30_007
-"""Odd on purpose: everything begins at a whole millisecond, so no two ends fall together."""
-
-WORLD = scenario(
-    kv={
-        "read_node_ms": always(READ_NODE_US / MS),
-        "read_central_ms": always(READ_CENTRAL_US / MS),
-        "write_ms": always(WRITE_US / MS),
-    }
-)
-NODES = ("fra", "iad")
-
-
-class KV:
-    """Two nodes before one store; every call is an invocation of its own."""
-
-    def __init__(self, propagation_us: int = 0) -> None:
-        self.runtime = SimRuntime()
-        self.store = KVStore(self.runtime, propagation_us, SECOND)
-        self.caches = {name: KVNodeCache(self.runtime) for name in NODES}
-        self.draws = Draws(WORLD, 1)
-        self.answers: list[tuple[int, str | None]] = []
-        self._calls = 0
-
-    def binding(self, node: str) -> KVBinding:
-        cache = self.caches[node]
-        self._calls += 1
-        inv = Invocation(self.runtime, self.draws, self._calls, EdgeNode(node, [], cache))
-        return KVBinding(inv, self.store, cache)
-
-    def read(self, at_us: int, node: str, key: str = "k", cache_ttl: int | None = None) -> None:
-        async def work() -> None:
-            text = await self.binding(node).get(key, cache_ttl=cache_ttl)
-            self.answers.append((at_us, text))
-
-        self.runtime.spawn(work(), at_us=at_us)
-
-    def write(
-        self, at_us: int, node: str, text: str | None, key: str = "k", ttl: int | None = None
-    ) -> None:
-        async def work() -> None:
-            binding = self.binding(node)
-            try:
-                if text is None:
-                    await binding.delete(key)
-                else:
-                    await binding.put(key, text, expiration_ttl=ttl, metadata={"of": text})
-            except KVError as error:
-                self.answers.append((at_us, f"refused {error.status}"))
-
-        self.runtime.spawn(work(), at_us=at_us)
-
-    def run(self) -> dict[int, str | None]:
-        """What was answered to whom began when."""
-        self.runtime.run()
-        assert self.runtime.shutdown() == 0
-        return dict(self.answers)
-
+from tests.sim.kvs import KV, READ_CENTRAL_US, READ_NODE_US, WRITE_US
+from tests.sim.small import MS, SECOND
 
 # --------------------------------------------------------------------------- single rules
 
@@ -181,7 +111,7 @@ def test_a_deletion_is_a_write() -> None:
 
 def test_every_write_becomes_visible_after_its_own_delay() -> None:
     """A key written again and again is not kept from other nodes until the writing stops."""
-    kv = KV(propagation_us=10 * SECOND)
+    kv = KV(propagation_ms=10_000)
     for second in range(0, 40, 2):
         kv.write(second * SECOND, "fra", f"v{second}")
     for second in (9, 15, 25):
@@ -193,7 +123,7 @@ def test_every_write_becomes_visible_after_its_own_delay() -> None:
 
 def test_a_slow_fetch_does_not_undo_the_node_s_own_write() -> None:
     """A read on its way to the store when the node writes brings back what the store still has."""
-    kv = KV(propagation_us=10 * SECOND)
+    kv = KV(propagation_ms=10_000)
     kv.read(15 * MS, "fra")  # back at 35 ms; the write below is acknowledged at 30 ms
     kv.write(0, "fra", "new")
     kv.read(SECOND, "fra")
@@ -244,128 +174,3 @@ def test_what_kv_never_takes_costs_no_write(status: int, wrong: dict[str, object
     kv.write(0, "fra", "v", **wrong)  # type: ignore[arg-type]
     assert kv.run() == {0: f"refused {status}"}
     assert (kv.store.writes, kv.runtime.now_us()) == (0, 0)
-
-
-# --------------------------------------------------------------------------- the oracle
-
-
-class Step(NamedTuple):
-    """One call: when it begins, where, on which key, and what (``ttl`` of a write or a reader)."""
-
-    at_us: int
-    node: str
-    key: str
-    kind: str
-    ttl: int
-
-
-class Write(NamedTuple):
-    """One acknowledged write, with the instants that matter."""
-
-    acked_us: int
-    text: str | None
-    expires_us: int
-
-
-class Copy(NamedTuple):
-    """One thing that a node came to hold of a key."""
-
-    since_us: int
-    write: Write
-    own: bool
-
-
-NOTHING = Write(0, None, 2**62)
-
-
-@dataclass
-class Oracle:
-    """Goes through begins and ends in order of time and keeps every write and copy for ever."""
-
-    propagation_us: int
-    writes: dict[str, list[Write]] = field(default_factory=dict)
-    copies: dict[tuple[str, str], list[Copy]] = field(default_factory=dict)
-    taken_us: dict[str, list[int]] = field(default_factory=dict)
-    answers: dict[int, str | None] = field(default_factory=dict)
-
-    def play(self, steps: list[Step]) -> dict[int, str | None]:
-        events = [(step.at_us, "begin", step, NOTHING) for step in steps]
-        heapq.heapify(events)
-        while events:
-            now_us, what, step, write = heapq.heappop(events)
-            if what == "begin":
-                delay_us, what, write = self.begin(now_us, step)
-                heapq.heappush(events, (now_us + delay_us, what, step, write))
-            else:
-                self.end(now_us, what, step, write)
-        return self.answers
-
-    def begin(self, now_us: int, step: Step) -> tuple[int, str, Write]:
-        if step.kind == "read":
-            held = self.copies.get((step.node, step.key), [])
-            if held and now_us < min(
-                held[-1].since_us + step.ttl * SECOND, held[-1].write.expires_us
-            ):
-                return READ_NODE_US, "copy", held[-1].write
-            return READ_CENTRAL_US, "fetch", NOTHING
-        taken = self.taken_us.setdefault(step.key, [])
-        if any(now_us - at_us < SECOND for at_us in taken):
-            return WRITE_US, "refused", NOTHING
-        taken.append(now_us)
-        if step.kind == "delete":
-            return WRITE_US, "write", NOTHING
-        return WRITE_US, "write", Write(0, f"{now_us}", now_us + step.ttl * SECOND)
-
-    def end(self, now_us: int, what: str, step: Step, write: Write) -> None:
-        held = self.copies.setdefault((step.node, step.key), [])
-        if what == "copy":
-            self.answers[step.at_us] = write.text
-        elif what == "refused":
-            self.answers[step.at_us] = "refused 429"
-        elif what == "write":
-            written = write._replace(acked_us=now_us)
-            self.writes.setdefault(step.key, []).append(written)
-            held.append(Copy(now_us, written, own=True))
-        else:
-            found = self.central(now_us, step.key)
-            self.answers[step.at_us] = found.text
-            if not any(copy.own and copy.since_us >= step.at_us for copy in held):
-                held.append(Copy(now_us, found, own=False))
-
-    def central(self, now_us: int, key: str) -> Write:
-        visible = [
-            write
-            for write in self.writes.get(key, [])
-            if write.acked_us + self.propagation_us <= now_us
-        ]
-        return visible[-1] if visible and now_us < visible[-1].expires_us else NOTHING
-
-
-def _steps(rows: list[tuple[int, str, str, str, int]]) -> list[Step]:
-    steps, at_us = [], 0
-    for gap_ms, node, key, kind, ttl in rows:
-        at_us += gap_ms * MS
-        steps.append(Step(at_us, node, key, kind, ttl))
-    return steps
-
-
-gaps_ms = st.sampled_from([1, 5, 15, 25, 40, 500, 999, 1_000, 5_000, 30_000, 60_000])
-kinds = st.sampled_from(["read", "read", "read", "put", "put", "delete"])
-rows = st.tuples(
-    gaps_ms, st.sampled_from(NODES), st.sampled_from(["a", "b"]), kinds, st.sampled_from([60, 100])
-)
-plans = st.lists(rows, min_size=1, max_size=40).map(_steps)
-
-
-@given(plans, st.sampled_from([0, 10 * MS, 5 * SECOND, 90 * SECOND]))
-@example(_steps([(1, "fra", "a", "put", 60), (60_000, "fra", "a", "read", 100)]), 0)
-def test_the_model_agrees_with_the_oracle(steps: list[Step], propagation_us: int) -> None:
-    """Reads, writes and deletions at two nodes, also while others are on their way."""
-    kv = KV(propagation_us)
-    for step in steps:
-        if step.kind == "read":
-            kv.read(step.at_us, step.node, step.key, step.ttl)
-        else:
-            text = f"{step.at_us}" if step.kind == "put" else None
-            kv.write(step.at_us, step.node, text, step.key, step.ttl)
-    assert kv.run() == Oracle(propagation_us).play(steps)

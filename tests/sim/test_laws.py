@@ -116,7 +116,7 @@ def test_a_thread_does_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def eager(self: World, *rest: Any) -> None:
         made(self, *rest)
-        self.nodes[0].isolates[0].asked_us = 10**12
+        self.nodes[0].pool.isolates[0].asked_us = 10**12
 
     monkeypatch.setattr(World, "__init__", eager)
     (found,) = simulate(scenario(), 1, 1).record.invalid

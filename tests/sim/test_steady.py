@@ -103,7 +103,7 @@ def test_a_request_scoped_l1_starts_empty_and_lives_are_jittered() -> None:
         kv={"expiration_ttl_s": {"attribution": 600}, "ttl_jitter": 0.5, "stale_ttl_s": 60},
     )
     with Deployed(asked, steady=True) as world:
-        assert len(world.world.nodes[0].isolates[0].worker.cache.l1) == 0
+        assert len(world.world.nodes[0].pool.isolates[0].worker.cache.l1) == 0
         config, model = stack_config(asked), asked.workload.attribution.model
         rests_s = []
         for conversion in world.prepared.population.conversions:
@@ -119,7 +119,9 @@ def test_a_request_scoped_l1_starts_empty_and_lives_are_jittered() -> None:
 
 def test_what_is_filled_is_what_the_stack_would_have_written() -> None:
     """Every entry has the stack's text, expires within its life, and copies are no older."""
-    with Deployed(scenario(kv={"expiration_ttl_s": {"attribution": 600}}), steady=True) as world:
+    load = {"attribution": {"rate_per_s": 3.0}}
+    asked = scenario(workload=load, kv={"expiration_ttl_s": {"attribution": 600}})
+    with Deployed(asked, steady=True) as world:
         node = world.world.nodes[0]
         conversions = world.prepared.population.conversions
         model = world.scenario.workload.attribution.model
@@ -127,14 +129,14 @@ def test_what_is_filled_is_what_the_stack_would_have_written() -> None:
         for conversion, answer in zip(conversions, world.prepared.answers, strict=True):
             key = cache_key("attribution", conversion.conversion_id, model)
             version = world.world.kv.read(key)
-            copy = node.kv_cache.fresh(key, 60 * SECOND)
-            held = node.isolates[0].worker.cache.l1.get(key)
+            copy = node.kv.fresh(key, 60 * SECOND, 0)
+            held = node.pool.isolates[0].worker.cache.l1.get(key)
             if version.text is not None:
                 in_kv += 1
                 assert version.text == answer
                 assert 0 < version.expires_us <= 600 * SECOND
                 assert version.metadata["e"] - world.runtime.wall_us() == version.expires_us
-            for lower in (copy and copy.text, held):
+            for lower in (copy and copy.version.text, held):
                 assert lower in (None, version.text)
             in_copies += copy is not None
             in_l1 += held is not None

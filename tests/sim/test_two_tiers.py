@@ -8,6 +8,7 @@ import pytest
 
 from reports.samples import Samples
 from scenarios.plan import Plan
+from sim.kv_tiers import TIERS
 from sim.prepare import prepare
 from sim.simulate import Replication
 from tests.oracles.tiers import two_tiers
@@ -22,7 +23,7 @@ ALIKE: dict[str, Any] = {
     },
     "client": {"rtt_ms": QUICK},
     "edge": {"cpu_ms": QUICK},
-    "kv": {f"{part}_ms": QUICK for part in ("read_node", "read_central", "write")},
+    "kv": {"write_ms": QUICK, **{f"read_{tier}_ms": QUICK for tier in TIERS}},
     "d1": {"request_overhead_ms": QUICK, "same_region_rtt_ms": 0.0, "cost": {"base_us": 0}},
 }
 

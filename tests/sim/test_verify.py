@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from reference_impl.adapters.sqlite import Execution
+from reference_impl.adapters.sqlite import Command, Execution
 from sim import verify_queues as queues
 from sim.bridge import SimRuntime
 from sim.d1 import D1Server
-from sim.kv import KVNodeCache, Version
+from sim.kv_tiers import Copies, Copy
 from sim.verify import EXPERIMENTS, FALSE_ALARM, FINE, Experiment, Finding, experiments
 from tests.oracles.queues import lindley
 
@@ -53,7 +53,7 @@ def test_waits_at_d1_are_lindley_s_to_the_microsecond() -> None:
     """The whole run of M/M/1 at load 0.9, customer by customer."""
     services, gaps = (
         queues.exponential_us(SEED, part, 20_000, mean_us)
-        for part, mean_us in (("s", 1_000), ("g", 1_111))
+        for part, mean_us in (("s", 1_000), ("g", 11_111))
     )
     runtime = SimRuntime()
     server = queues.d1_server(runtime, queues.DrawnEngine(services.tolist()))
@@ -61,7 +61,7 @@ def test_waits_at_d1_are_lindley_s_to_the_microsecond() -> None:
 
     def arrive(_number: int, now_us: int) -> None:
         waits_us.append(server.wait_us(now_us))
-        server.serve(now_us, [])
+        server.serve(now_us, [Command("SELECT 1", ())])
 
     queues.drive(runtime, gaps, arrive)
     expected = lindley(10.0 * services, np.append(gaps[1:], 0).astype(float))
@@ -77,23 +77,22 @@ def forgets_one_in_twenty(server: D1Server, now_us: int) -> int:
     return 0 if now_us % 20 == 0 else wait_us
 
 
-def half_a_per_cent_slow(server: D1Server, execution: Execution) -> int:
+def half_a_per_cent_slow(server: D1Server, _command: Command, execution: Execution) -> int:
     return round(execution.vm_steps * 10.05)
 
 
-def kept_from_the_last_read(copies: KVNodeCache, key: str, ttl_us: int) -> Version | None:
+def kept_from_the_last_read(copies: Copies, key: str, life_us: int, now_us: int) -> Copy | None:
     copy = copies._copies.get(key)
-    now_us = copies._runtime.now_us()
-    if copy is None or now_us >= copy.fetched_us + ttl_us:
+    if copy is None or now_us >= copy.fetched_us + life_us:
         return None
-    copies.keep(key, copy.version, now_us)
-    return copy.version
+    copies.keep(key, copy._replace(fetched_us=now_us))
+    return copy
 
 
 WRONG: Sequence[tuple[type, str, Callable[..., object], Experiment]] = [
     (D1Server, "wait_us", forgets_one_in_twenty, named("D1", "M/M/1 wait, load 0.7")),
     (D1Server, "_price_us", half_a_per_cent_slow, named("D1", "M/M/1 wait, load 0.9")),
-    (KVNodeCache, "fresh", kept_from_the_last_read, named("copy", "0.5 look-ups")),
+    (Copies, "fresh", kept_from_the_last_read, named("copy", "0.5 look-ups")),
 ]
 
 

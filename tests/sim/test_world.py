@@ -9,7 +9,7 @@ import pytest
 from reference_impl.messages import Context, Layer, Lookup, Response
 from reference_impl.worker import Worker
 from scenarios.requests import event_of
-from tests.sim.small import MS, SECOND, scenario
+from tests.sim.small import MS, SECOND, always, scenario
 from tests.sim.worlds import Deployed
 
 CPU_US, NODE_US, CENTRAL_US, WRITE_US = 1 * MS, 2 * MS, 20 * MS, 30 * MS
@@ -58,7 +58,7 @@ def layer(found: tuple[int, list[Lookup], int]) -> Layer:
 
 def test_a_miss_goes_the_whole_way_and_leaves_copies() -> None:
     """CPU, central KV, D1; then L1; when that is over the node's copy; then KV from elsewhere."""
-    nodes = [{"name": "fra", "share": 0.5}, {"name": "ams", "share": 0.5}]
+    nodes = [{"name": "fra", "share": 0.5}, {"name": "iad", "region": "enam", "share": 0.5}]
     asked = scenario(edge={"nodes": nodes}, l1={"ttl_s": 10}, data={"max_paths": 3})
     with Deployed(asked) as world:
         client = Client(world)
@@ -173,7 +173,18 @@ def test_a_touch_changes_the_answer_without_a_miss() -> None:
 def test_a_new_connection_pays_its_round_trips_first(connections: str, up_ms: int) -> None:
     """Two round trips of 10 ms before the request itself leaves."""
     with Deployed(scenario(client={"connections": connections}, data={"max_paths": 3})) as world:
-        assert world.world.network_us(0) == (up_ms * MS, 5 * MS)
+        assert world.world.network_us(0, world.world.nodes[0]) == (up_ms * MS, 5 * MS)
+
+
+def test_clients_of_a_node_may_be_farther_from_it() -> None:
+    """A region with a law of its own; the other one has that of all clients."""
+    nodes = [
+        {"name": "fra", "share": 0.5},
+        {"name": "jnb", "region": "afr", "share": 0.5, "client_rtt_ms": always(80)},
+    ]
+    with Deployed(scenario(edge={"nodes": nodes}, data={"max_paths": 3})) as world:
+        near, far = (world.world.network_us(0, node) for node in world.world.nodes)
+    assert (near, far) == ((5 * MS, 5 * MS), (40 * MS, 40 * MS))
 
 
 def test_serving_adds_the_client_s_network() -> None:
