@@ -109,9 +109,7 @@ class D1Server:
                 executions = self.engine.execute(commands)
                 price(executions)
             else:
-                with self.engine.transaction():
-                    executions = self.engine.execute(commands)
-                    price(executions)
+                executions = self.engine.execute(commands, price)
         except D1Error as error:
             timed_out = str(error) == TIMED_OUT
             held_us = self._max_service_us if timed_out else self._settings.cost.base_us

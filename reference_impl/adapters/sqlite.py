@@ -7,7 +7,7 @@ Each statement is priced by what SQLite did: its virtual machine counts the step
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -162,12 +162,11 @@ class SqliteEngine:
                 f"INSERT INTO user_journeys ({columns}) VALUES ({marks})", rows
             )
 
-    def transaction(self) -> apsw.Connection:
-        """To be entered: an error that leaves it undoes what was executed within."""
-        return self._connection
-
-    def execute(self, commands: Sequence[Command]) -> list[Execution]:
-        """Run commands in one transaction that any failure undoes as a whole.
+    def execute(
+        self, commands: Sequence[Command], check: Callable[[list[Execution]], object] = bool
+    ) -> list[Execution]:
+        """Run commands in one transaction that any failure undoes as a whole; so does a
+        :class:`D1Error` of ``check``, which is shown what a transaction did before it holds.
 
         A single one needs it too: it may hold several statements, and within a transaction
         foreign keys cannot be turned off. Only a SELECT that is known does not.
@@ -181,6 +180,7 @@ class SqliteEngine:
             with self._connection:
                 try:
                     executions += map(self._execute, commands)
+                    check(executions)
                 except Exception as error:
                     failure = error  # which a rollback that fails would hide
                     raise

@@ -255,7 +255,7 @@ def test_nothing_runs_on_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     asked = scenario()
     replication = Replication(asked, 1, prepare(asked))
 
-    def fail(_number: int) -> tuple[int, int]:
+    def fail(*_who: object) -> tuple[int, int]:
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(replication.world, "network_us", fail)
