@@ -21,9 +21,9 @@ QUIET = (  # nothing of its own leaves the machine; --no-sandbox, since CI is ro
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of a process."""
+    """One browser for the tests of a file: while it is open, asyncio cannot run anything else."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         missing = f"no browser: none of {', '.join(NAMES)} is installed (make browser)"

@@ -64,7 +64,9 @@ def test_load_starts_and_stops_a_server_of_its_own(tmp_path: Path) -> None:
     assert record.invalid == []
     assert record.count("errors.total") > 300
     assert record.count("errors.part") == 0
-    assert {"report.html", "run.json", "samples.npz"} == set(os.listdir(tmp_path / "o"))
+    assert {"latency-0.hlog", "report.html", "run.json", "samples.npz"} == set(
+        os.listdir(tmp_path / "o")
+    )
     host = str(record.provenance["host"])
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{host}/healthz", timeout=5)
