@@ -63,6 +63,7 @@ bench: $(STAMP) ## the benchmarks, side by side with what they are compared to
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.loadtest
+	$(BIN)/python -m benchmarks.http
 
 docs: $(STAMP) ## docs/scenario.md anew from the schema
 	$(BIN)/python -m scenarios.reference > docs/scenario.md

@@ -10,6 +10,7 @@ after each tenth of a million requests, one in ten an event.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,8 @@ end
 def main() -> None:
     """Print the two tables, or the memory."""
     command, *rest = sys.argv[1:] or ["7"]
+    if command != "bare" and shutil.which("wrk") is None:
+        sys.exit("wrk is not installed (Debian package wrk): nothing was measured")
     if command == "bare":
         _bare(rest[0])
     elif command == "memory":

@@ -176,7 +176,7 @@ def explanations(records: Sequence[RunRecord]) -> str:
     return (
         "<section><h2>Beneath the KPIs</h2>"
         '<p class="lead">Not judged; here to explain what is.</p><div class="pair"><div>'
-        f"<h3>P95 of the parts</h3>{_table(['', *kinds], rows)}</div><div>"
+        f"<h3>Parts and counts; times are P95</h3>{_table(['', *kinds], rows)}</div><div>"
         f"<h3>Cache look-ups by type</h3>{_lookups(records)}</div></div></section>"
     )
 

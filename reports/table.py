@@ -113,7 +113,7 @@ def _lookup_table(records: Sequence[RunRecord], console: Console) -> Table:
 
 def _detail_table(records: Sequence[RunRecord], console: Console) -> Table:
     kinds = [record.kind for record in records]
-    table = make_table(console, "beside the KPIs (P95)", *kinds, right=kinds)
+    table = make_table(console, "beside the KPIs (times are P95)", *kinds, right=kinds)
     for title, series in details.TIMINGS:
         cells = [_timing(details.timing(record, title, series)) for record in records]
         if any(cell != "-" for cell in cells):
