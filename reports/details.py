@@ -82,6 +82,16 @@ class LookupRow(NamedTuple):
         return f"{self.cache_type}{stale}"
 
 
+class StatementRow(NamedTuple):
+    """What D1's thread was charged for one kind of statement: how many there were, and the mean
+    steps of SQLite's virtual machine and mean service time of one, in us."""
+
+    kind: str
+    statements: int
+    steps: float
+    service_us: float
+
+
 def timing(record: RunRecord, title: str, series: str) -> Timing:
     """One row of :data:`TIMINGS` for one run; without a value if the run was unstable."""
     sample = Sample(*record.pooled(series))
@@ -119,6 +129,17 @@ def lookups(record: RunRecord) -> list[LookupRow]:
     types = [t for t in record.cache_types if t in seen]
     types += sorted(seen.difference(types))
     return [_lookup_row(cache_type, counts) for cache_type in types]
+
+
+def statements(record: RunRecord) -> list[StatementRow]:
+    """A row a kind of statement, the costliest in all first; none where no model priced them."""
+    steps, service_us = record.counts("d1.steps."), record.counts("d1.service_us.")
+    rows = [
+        StatementRow(kind, count, steps.get(kind, 0) / count, service_us.get(kind, 0) / count)
+        for kind, count in record.counts("d1.statements.").items()
+        if count
+    ]
+    return sorted(rows, key=lambda row: (-row.statements * row.service_us, row.kind))
 
 
 def failures(record: RunRecord) -> dict[str, int]:

@@ -177,7 +177,8 @@ def explanations(records: Sequence[RunRecord]) -> str:
         "<section><h2>Beneath the KPIs</h2>"
         '<p class="lead">Not judged; here to explain what is.</p><div class="pair"><div>'
         f"<h3>Parts and counts; times are P95</h3>{_table(['', *kinds], rows)}</div><div>"
-        f"<h3>Cache look-ups by type</h3>{_lookups(records)}</div></div></section>"
+        f"<h3>Cache look-ups by type</h3>{_lookups(records)}</div>{_statements(records)}</div>"
+        "</section>"
     )
 
 
@@ -244,6 +245,24 @@ def _lookups(records: Sequence[RunRecord]) -> str:
             name = f'{escape(row.title)}<span class="sub">{record.kind}</span>'
             rows.append([name, f"{row.total:,}", wording.number(row.ratio, "ratio"), *shares])
     return _table(["type", "look-ups", "hit ratio", *Layer], rows)
+
+
+def _statements(records: Sequence[RunRecord]) -> str:
+    """The prices that a modelled D1 has charged, warm-up included."""
+    rows = [
+        [
+            f'{escape(row.kind)}<span class="sub">{record.kind}</span>',
+            f"{row.statements:,}",
+            f"{row.steps:,.0f}",
+            f"{row.service_us:,.0f}",
+        ]
+        for record in records
+        for row in details.statements(record)
+    ]
+    if not rows:
+        return ""
+    heads = ["kind", "statements", "steps each", "service time each, µs"]
+    return f"<div><h3>What D1 charged for</h3>{_table(heads, rows)}</div>"
 
 
 def _memory_rows(records: Sequence[RunRecord]) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reference_impl.messages import Layer
-from reports import details
+from reports import details, sections
 from reports.record import RunRecord
 from tests.reports.conftest import histogram
 
@@ -93,3 +93,33 @@ def test_what_happened_has_a_row_and_what_did_not_has_none(make_record: MakeReco
         ("Stale answers, age P99", ["-", "42.0 s"]),
         ("KV writes refused (429)", ["0", "1,200"]),
     ]
+
+
+def test_statements_are_told_by_what_they_cost(make_record: MakeRecord) -> None:
+    """Means over all units, the costliest kind in all first; a run without prices has none."""
+    record = make_record(samples=100, units=2)
+    assert details.statements(record) == []
+    for unit in record.units:
+        unit.counts |= {
+            "d1.statements.select_x": 2,
+            "d1.steps.select_x": 30,
+            "d1.service_us.select_x": 500,
+            "d1.statements.insert_x": 1,
+            "d1.steps.insert_x": 90,
+            "d1.service_us.insert_x": 700,
+        }
+    assert details.statements(record) == [
+        details.StatementRow("insert_x", 2, 90.0, 700.0),
+        details.StatementRow("select_x", 4, 15.0, 250.0),
+    ]
+
+
+def test_what_d1_charged_is_on_the_page(make_record: MakeRecord) -> None:
+    """Where a model priced statements, and nowhere else."""
+    record = make_record(samples=100, units=1)
+    assert "What D1 charged for" not in sections.explanations([record])
+    record.units[0].counts |= {"d1.statements.select_<x>": 2, "d1.service_us.select_<x>": 2468}
+    told = sections.explanations([record])
+    assert "What D1 charged for" in told
+    assert "select_&lt;x&gt;" in told
+    assert "1,234" in told
