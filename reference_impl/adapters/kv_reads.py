@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ BULK_TYPES = ("text", "json")
 KNOWN_TYPES = ", ".join(f'"{each}"' for each in get_args(KVType))
 
 
-class KVReads:
+class KVReads(ABC):
     """The reading half of a namespace: checks, types and the bulk form, for every stand-in.
 
     A stand-in reads one key, or several in one operation, and gives values as they were put.
@@ -58,9 +59,9 @@ class KVReads:
             for name, entry in zip(names, entries, strict=True)
         }
 
+    @abstractmethod
     async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
         """What is stored under ``key``: a value as it was put, or ``None``."""
-        raise NotImplementedError
 
     async def read_many(self, keys: Sequence[str], cache_ttl: int | None) -> list[KVEntry]:
         """The same for several keys, in their order."""

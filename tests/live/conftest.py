@@ -1,11 +1,11 @@
-"""The fake server of the load tests."""
+"""The servers of the load tests, each in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,14 +13,13 @@ from tests.live.load_runs import ROOT, Server
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """Starts the fake server in a mode and gives its URL."""
+def start_server() -> Iterator[Callable[..., str]]:
+    """Starts a script of ``tests/loadtest`` that prints its port, and gives its URL."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(mode: str) -> str:
-        fake = ROOT / "tests" / "loadtest" / "fake_server.py"
+    def start(script: str, *arguments: str) -> str:
         process = subprocess.Popen(
-            [sys.executable, str(fake), mode],
+            [sys.executable, str(ROOT / "tests" / "loadtest" / script), *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             text=True,
@@ -33,3 +32,9 @@ def server() -> Iterator[Server]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., str]) -> Server:
+    """Starts the fake server in a mode and gives its URL."""
+    return lambda mode: start_server("fake_server.py", mode)

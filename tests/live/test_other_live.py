@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,24 +42,9 @@ target:
 
 
 @pytest.fixture
-def other() -> Iterator[Callable[[], str]]:
+def other(start_server: Callable[..., str]) -> Callable[[], str]:
     """Starts the other deployment and gives its URL."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> str:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "loadtest" / "other_server.py")],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        return f"http://127.0.0.1:{process.stdout.readline().strip()}"
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    return lambda: start_server("other_server.py")
 
 
 def ask(
