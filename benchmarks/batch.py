@@ -17,8 +17,9 @@ from typing import Any
 
 from benchmarks.rounds import compare, table
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
+from reference_impl.adapters.d1_binding import D1Binding, DirectExecutor
 from reference_impl.adapters.kv_reads import KVReads
-from reference_impl.adapters.sqlite import Command, D1Binding, DirectExecutor, SqliteEngine
+from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.batch import BatchAttributionProcessor
 from reference_impl.cache import CacheManager
 from reference_impl.config import StackConfig

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response as HttpResponse
@@ -26,6 +28,7 @@ from reference_impl.http_resource import (
     Resource,
     answer,
     count_in,
+    header,
     read_json,
     refusal,
 )
@@ -37,8 +40,8 @@ from reference_impl.ports import DeadLetters
 from reference_impl.rate_limit import RateLimit
 from reference_impl.worker import Worker
 
-NUMBER_HEADER = "x-edgekpi-number"
-NODE_HEADER = "x-edgekpi-node"
+NUMBER_HEADER = b"x-edgekpi-number"
+NODE_HEADER = b"x-edgekpi-node"
 PERFORMANCE = "/api/performance/"
 
 BEACON_TYPES = (*JSON_TYPES, "text/plain")
@@ -132,7 +135,7 @@ class _Api:
 
     async def attribution(self, request: Request) -> HttpResponse:
         conversion_id = request.path_params.get("conversion_id", "batch")
-        model = request.query_params.get("model", "last_click")
+        model = _query(request.scope["query_string"]).get("model", "last_click")
         return await self._invoke(
             request, lambda worker, ctx: worker.attribution(ctx, conversion_id, model)
         )
@@ -160,12 +163,7 @@ class _Api:
         return await self._invoke(request, lambda worker, ctx: worker.ready(ctx))
 
     async def _invoke(self, request: Request, call: Call) -> HttpResponse:
-        number = request.headers.get(NUMBER_HEADER, "")
-        origin = Origin(
-            int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None,
-            request.headers.get(NODE_HEADER),
-        )
-        response, evidence = await self._deployment.invoke(call, origin)
+        response, evidence = await self._deployment.invoke(call, _origin(request))
         return answer(response, evidence)
 
     def _count(self, request: Request, events: int) -> None:
@@ -180,6 +178,20 @@ class _Api:
         if wait_s > 0:
             detail = "more events than one client may send"
             raise HTTPException(429, detail, {"retry-after": str(math.ceil(wait_s))})
+
+
+def _origin(request: Request) -> Origin:
+    number = header(request, NUMBER_HEADER) or ""
+    return Origin(
+        int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None,
+        header(request, NODE_HEADER),
+    )
+
+
+@lru_cache(maxsize=100)
+def _query(text: bytes) -> QueryParams:
+    """What a query says; most requests ask for one of a few models."""
+    return QueryParams(text)
 
 
 def _protected(route: Route, guard: Guard) -> Resource:

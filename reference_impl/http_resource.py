@@ -18,6 +18,7 @@ from reference_impl.problem import problem
 
 MAX_BODY_BYTES = 64 * 1024
 JSON_TYPES = ("application/json",)
+BYTE_ORDER_MARK = "\ufeff"
 
 ALWAYS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 """Headers of every answer with a body."""
@@ -38,7 +39,7 @@ class Resource:
         self._endpoints = dict(endpoints)
         if "GET" in endpoints:
             self._endpoints["HEAD"] = endpoints["GET"]
-        self._headers = dict(headers or {})
+        self._headers = _raw(headers or {})
         self.allow = ", ".join(sorted([*self._endpoints, "OPTIONS"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,8 +49,7 @@ class Resource:
             response = await endpoint(request)
         except HTTPException as error:
             response = refusal(error)
-        if self._headers:
-            response.headers.update(self._headers)
+        response.raw_headers += self._headers
         await response(scope, receive, send)
 
     async def _other(self, request: Request) -> HttpResponse:
@@ -69,7 +69,7 @@ class Guard:
         """``endpoint`` for callers with the token only; it is compared in constant time."""
 
         async def checked(request: Request) -> HttpResponse:
-            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            scheme, _, given = (header(request, b"authorization") or "").partition(" ")
             expected = self._token
             known = expected is not None and hmac.compare_digest(given.encode("latin-1"), expected)
             if not known or scheme.lower() != "bearer":
@@ -80,6 +80,16 @@ class Guard:
             return await endpoint(request)
 
         return checked
+
+
+def header(request: Request, name: bytes) -> str | None:
+    """The first header of that name, which is in lower case; Starlette's own way to it takes four
+    times as long, and every event asks for five."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
 
 
 def count_in(request: Request, name: str, default: int, most: int) -> int:
@@ -103,15 +113,15 @@ async def read_json(request: Request, media_types: tuple[str, ...] = JSON_TYPES)
         HTTPException: 413 for a body over 64 KiB, 415 for one that is announced as something
             else or compressed, 400 for one that is no JSON.
     """
-    announced = request.headers.get("content-type")
+    announced = header(request, b"content-type")
     if announced is not None and announced.partition(";")[0].strip().lower() not in media_types:
         raise HTTPException(
             415, f"a body is {' or '.join(media_types)}", {"accept": media_types[0]}
         )
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if (header(request, b"content-encoding") or "identity").lower() != "identity":
         raise HTTPException(415, "a body is not compressed", {"accept-encoding": "identity"})
     try:
-        return json.loads(await _read(request), parse_constant=_refuse_constant)
+        return _DECODER.decode((await _read(request)).decode().removeprefix(BYTE_ORDER_MARK))
     except (ValueError, RecursionError):
         raise HTTPException(400, "the body is not JSON") from None
 
@@ -119,7 +129,7 @@ async def read_json(request: Request, media_types: tuple[str, ...] = JSON_TYPES)
 async def _read(request: Request) -> bytearray:
     body = bytearray()
     too_large = HTTPException(413, f"a body may have {MAX_BODY_BYTES} bytes")
-    announced = request.headers.get("content-length", "")
+    announced = header(request, b"content-length") or ""
     if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
         raise too_large
     try:
@@ -134,13 +144,13 @@ async def _read(request: Request) -> bytearray:
 
 def answer(response: Response, evidence: Evidence | None = None) -> HttpResponse:
     """The answer of the stack as one of HTTP, with the evidence of its making."""
-    headers = {
-        "content-type": "application/json",
-        **ALWAYS,
-        **dict(response.headers),
-        **dict(encode(evidence) if evidence else ()),
-    }
-    return HttpResponse(response.body, response.status, headers)
+    answered = HttpResponse(response.body, response.status)
+    answered.raw_headers += (
+        _JSON if not response.headers else _raw(_JSON_HEADERS | dict(response.headers))
+    )
+    if evidence is not None:
+        answered.raw_headers += _raw(dict(encode(evidence)))
+    return answered
 
 
 def refusal(error: HTTPException) -> HttpResponse:
@@ -148,5 +158,16 @@ def refusal(error: HTTPException) -> HttpResponse:
     return answer(problem(error.status_code, error.detail, "", error.headers))
 
 
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+_JSON_HEADERS = {"content-type": "application/json", **ALWAYS}
+_JSON = _raw(_JSON_HEADERS)
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -45,6 +45,11 @@ THRESHOLDS: Mapping[str, Threshold] = {
 }
 """By the first word of a series; from the specification of the stack (latency profiler)."""
 
+LEAST_WARNING_US = min(threshold.warning_us for threshold in THRESHOLDS.values())
+
+AT_ONCE = 256
+"""Durations that wait to be counted together, which is some fifty times faster a value."""
+
 
 def discard(_line: Mapping[str, Any]) -> None:
     """A log that keeps nothing."""
@@ -71,9 +76,12 @@ class LatencyProfiler:
 
         One that raised and has no answer is reported as ``UNANSWERED`` with 500.
         """
+        self._turn()
         self._record(f"request.{route}", duration_us, failed=status >= 500)
         for lookup in evidence.lookups:
-            layers = self._lookups.setdefault(lookup.cache_type, dict.fromkeys(Layer, 0))
+            layers = self._lookups.get(lookup.cache_type)
+            if layers is None:
+                layers = self._lookups[lookup.cache_type] = dict.fromkeys(Layer, 0)
             layers[lookup.layer] += 1
         self._calls("d1.request", evidence)
         if evidence.cpu_us is not None:
@@ -81,23 +89,28 @@ class LatencyProfiler:
 
     def batch(self, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
         """One batch of the queue, from the consumer's start to its acknowledgement."""
+        self._turn()
         self._record("queue.handling", handling_us, failed=failed)
         self._calls("d1.consumer", evidence)
 
     def behind(self, evidence: Evidence) -> None:
         """What was done for a request after its answer."""
+        self._turn()
         self._calls("d1.behind", evidence)
 
     def stored(self, delay_us: int) -> None:
         """One message, from its acceptance to the end of its handling."""
+        self._turn()
         self._record("queue.accepted_to_stored", delay_us)
 
     def stale(self, age_us: int) -> None:
         """One answer that told a state of so long ago; where somebody can know (an emulation)."""
+        self._turn()
         self._record("staleness.age", age_us)
 
     def external(self, api: str, duration_us: int, *, failed: bool = False) -> None:
         """One call of somebody else's interface."""
+        self._turn()
         self._record(f"external.{api}", duration_us, failed=failed)
 
     def totals(self) -> dict[str, tuple[Histogram, int]]:
@@ -153,13 +166,13 @@ class LatencyProfiler:
             self._record(f"kv.{operation.operation}", operation.total_us, failed=operation.failed)
 
     def _record(self, name: str, value_us: int, *, failed: bool = False) -> None:
-        self._turn()
         series = self._series.get(name)
         if series is None:
             counted_as = name if len(self._series) < MAX_SERIES else "other"
             series = self._series.setdefault(counted_as, _Series())
         series.record(value_us, failed=failed)
-        self._watch.see(name, value_us)
+        if value_us > LEAST_WARNING_US:
+            self._watch.see(name, value_us)
 
     def _turn(self) -> None:
         """Begin a new window when the present one is over."""
@@ -176,36 +189,46 @@ class LatencyProfiler:
 class _Series:
     """One name's durations: all, and those of the present window and the one before."""
 
-    __slots__ = ("_before", "_earlier", "_present", "failed")
+    __slots__ = ("_before", "_earlier", "_fresh", "_present", "failed")
 
     def __init__(self) -> None:
+        self._fresh: list[int] = []
         self._earlier = Histogram()
         self._present = Histogram()
         self._before = Histogram()
         self.failed = 0
 
     def record(self, value_us: int, *, failed: bool) -> None:
-        self._present.record(value_us)
+        self._fresh.append(value_us)
         self.failed += failed
+        if len(self._fresh) >= AT_ONCE:
+            self._count()
 
     @property
     def total(self) -> Histogram:
         """Everything since the start; to add it up when asked halves the cost of a record."""
+        self._count()
         total = Histogram()
         total.add(self._earlier)
         total.add(self._present)
         return total
 
     def turn(self, *, idle: bool) -> None:
+        self._count()
         self._earlier.add(self._present)
         self._before = Histogram() if idle else self._present
         self._present = Histogram()
 
     def summary(self) -> dict[str, Any]:
+        self._count()
         window = Histogram()
         window.add(self._before)
         window.add(self._present)
         return {**_numbers(self.total), "failed": self.failed, "window": _numbers(window)}
+
+    def _count(self) -> None:
+        self._present.record_many(self._fresh)
+        self._fresh.clear()
 
 
 class _Watch:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from reference_impl.adapters.batch_queue import BatchQueue
-from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
+from reference_impl.adapters.d1_binding import D1Binding
+from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.ingest import sweep_for_ever
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.ports import DeadLetters, Message, Runtime

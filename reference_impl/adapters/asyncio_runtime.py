@@ -103,13 +103,15 @@ class AsyncioLatch:
 class AsyncioJob(Generic[T]):
     """:class:`ports.Job`: a task that is not cancelled with those who await it."""
 
+    __slots__ = ("_runtime", "_signal", "_work", "task")
+
     def __init__(
         self, runtime: AsyncioRuntime, work: Coroutine[Any, Any, T], task: asyncio.Task[T]
     ) -> None:
         self.task = task
         self._runtime = runtime
         self._work = work
-        self._signal = _Signal(task.get_loop())
+        self._signal: _Signal | None = None
         task.add_done_callback(self._end)
 
     @property
@@ -121,13 +123,15 @@ class AsyncioJob(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         if not self.task.done():
+            if self._signal is None:
+                self._signal = _Signal(self.task.get_loop())
             yield from self._signal.wait().__await__()
         return self.task.result()
 
     def _end(self, task: asyncio.Task[T]) -> None:
         self._work.close()  # of no effect unless the job was cancelled before it began
         self._runtime.forget(self)
-        awaited = self._signal.fire()
+        awaited = self._signal is not None and self._signal.fire()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception) and not awaited:
             self._runtime.on_error(error)
@@ -184,7 +188,7 @@ class AsyncioRuntime:
         if not hasattr(work, "send"):
             raise TypeError(f"spawn takes a coroutine, not {work!r}; was the function called?")
         steps = work if at_us is None else self._at(_whole(at_us), work)
-        if (meter := _METER.get()) is not None:
+        if (meter := _METER.get()) is not None and not meter.read:
             steps = _metered(meter, steps)
         job = AsyncioJob(self, work, self._loop.create_task(steps))
         self._alive[job] = None
@@ -242,24 +246,29 @@ class AsyncioRuntime:
 
 
 class _Meter:
-    """CPU time of the running thread, summed over the steps of a coroutine and its jobs."""
+    """CPU time of the running thread, summed over the steps of a coroutine and its jobs, until it
+    is ``read``: each end of a step costs a system call, and afterwards nobody would know."""
+
+    __slots__ = ("read", "used_ns")
 
     def __init__(self) -> None:
         self.used_ns = 0
+        self.read = False
 
     @types.coroutine
     def drive(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         resume: Callable[[Any], Any] = work.send
         argument: Any = None
         while True:
-            started_ns = time.thread_time_ns()
+            started_ns = 0 if self.read else time.thread_time_ns()
             try:
                 target = resume(argument)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
             finally:
-                self.used_ns += time.thread_time_ns() - started_ns
+                if not self.read:
+                    self.used_ns += time.thread_time_ns() - started_ns
             try:
                 resume, argument = work.send, (yield target)
             except BaseException as error:
@@ -285,5 +294,6 @@ async def measure_cpu(work: Coroutine[Any, Any, T]) -> tuple[T, int]:
     try:
         result = await meter.drive(work)
     finally:
+        meter.read = True
         _METER.reset(before)
     return result, (meter.used_ns + 500) // 1_000

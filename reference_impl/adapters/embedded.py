@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
-from reference_impl.adapters.sqlite import DirectExecutor, SqliteEngine
+from reference_impl.adapters.d1_binding import DirectExecutor
+from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.adapters.stores import D1Store, Stores, open_kv, open_queue
 from reference_impl.config import StackConfig
 from reference_impl.http import Call, Origin

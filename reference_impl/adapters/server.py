@@ -55,11 +55,13 @@ async def _serve(make_app: MakeApp, listening: socket.socket, ready: Callable[[]
             app,
             log_level="warning",
             access_log=False,
+            server_header=False,
             lifespan="off",
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
         )
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         ready()
         await uvicorn.Server(config).serve(sockets=[listening])

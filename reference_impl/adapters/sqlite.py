@@ -1,4 +1,4 @@
-"""D1 on SQLite: the engine that executes and prices statements, and the D1 binding over it.
+"""D1 on SQLite: the engine that executes and prices statements.
 
 Each statement is priced by what SQLite did: its virtual machine counts the steps it took
 (``SQLITE_STMTSTATUS_VM_STEP``, https://www.sqlite.org/c3ref/c_stmtstatus_counter.html).
@@ -6,31 +6,32 @@ Each statement is priced by what SQLite did: its virtual machine counts the step
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 import apsw
 
 from reference_impl import migrations, schema
 from reference_impl.adapters.d1_rules import (
-    AS_THEY_ARE,
     LIMITS,
-    MAX_BOUND_VALUES,
     NO_STATEMENT,
     ONLY_LAST_HAS_VALUES,
-    bound,
     may,
     may_be_several,
     refusal,
 )
-from reference_impl.ports import D1Error, D1ExecResult, D1Result, D1Statement, SqlValue
+from reference_impl.ports import D1Error, D1Result, SqlValue
 
 KNOWN_TEXTS = 1000
 """Statements whose columns are remembered."""
 
 BUSY_MS = 5000
+
+_ALONE = re.compile(r"SELECT|INSERT INTO|DELETE FROM|UPDATE (?!\s*OR\b)", re.IGNORECASE)
+"""How statements begin that SQLite itself undoes when they fail, as INSERT OR FAIL is not."""
 
 ERRORS = (D1Error, apsw.Error, OverflowError, UnicodeEncodeError)
 
@@ -43,11 +44,13 @@ class Command(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """What SQLite says of a statement before it runs."""
+    """What SQLite says of a statement before it runs; ``alone`` if it takes effect as a whole or
+    not at all without a transaction around it, and has no other behind it."""
 
     columns: tuple[str, ...]
     readonly: bool
     values: int
+    alone: bool = False
 
 
 _NOTHING = _Shape((), True, 0)
@@ -77,6 +80,9 @@ class Execution:
         }
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return D1Result(rows, True, {**own, **meta}, self.rows, self.columns)
+
+
+Check = Callable[[list[Execution]], object]
 
 
 class SqliteEngine:
@@ -162,25 +168,24 @@ class SqliteEngine:
                 f"INSERT INTO user_journeys ({columns}) VALUES ({marks})", rows
             )
 
-    def execute(
-        self, commands: Sequence[Command], check: Callable[[list[Execution]], object] = bool
-    ) -> list[Execution]:
+    def execute(self, commands: Sequence[Command], check: Check | None = None) -> list[Execution]:
         """Run commands in one transaction that any failure undoes as a whole; so does a
         :class:`D1Error` of ``check``, which is shown what a transaction did before it holds.
 
         A single one needs it too: it may hold several statements, and within a transaction
-        foreign keys cannot be turned off. Only a SELECT that is known does not.
+        foreign keys cannot be turned off. Only one that is known to stand alone does not.
         """
         outermost = not self._connection.in_transaction
         executions: list[Execution] = []
         failure: Exception | None = None
         try:
-            if len(commands) == 1 and self._is_select(commands[0].sql):
+            if len(commands) == 1 and self._stands_alone(commands[0].sql, check):
                 return [self._execute(commands[0])]
             with self._connection:
                 try:
                     executions += map(self._execute, commands)
-                    check(executions)
+                    if check is not None:
+                        check(executions)
                 except Exception as error:
                     failure = error  # which a rollback that fails would hide
                     raise
@@ -208,9 +213,11 @@ class SqliteEngine:
                 self._roll_back()
         return [self._outcome(commands) for commands in calls]
 
-    def _is_select(self, sql: str) -> bool:
+    def _stands_alone(self, sql: str, check: Check | None) -> bool:
+        """Whether the statement needs no transaction: nothing of it, and nobody who checks it,
+        could have to undo it."""
         known = self._known.get(sql)
-        return known is not None and known.readonly and sql.startswith("SELECT")
+        return known is not None and known.alone and (known.readonly or check is None)
 
     def _roll_back(self) -> None:
         """A commit that failed, for a foreign key that had been deferred, leaves all as it was."""
@@ -274,7 +281,8 @@ class SqliteEngine:
         shape = self._known.get(sql)
         if shape is None:
             columns = tuple(column[0] for column in cursor.get_description())
-            shape = _Shape(columns, cursor.is_readonly, cursor.bindings_count)
+            alone = _ALONE.match(sql) is not None and not may_be_several(sql)
+            shape = _Shape(columns, cursor.is_readonly, cursor.bindings_count, alone)
             if "*" not in sql and len(self._known) < KNOWN_TEXTS:
                 self._known[sql] = shape
         if self._shape is not _NOTHING and not self._ours:
@@ -291,110 +299,3 @@ class SqliteEngine:
 
     def _count_steps(self, event: dict[str, Any]) -> None:
         self._vm_steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
-
-
-class Executor(Protocol):
-    """Whoever runs commands for the binding: at once here, after a modelled delay in the world."""
-
-    async def execute(self, commands: Sequence[Command]) -> list[D1Result]: ...
-
-
-class Statement:
-    """``prepare(sql)`` and ``bind(...)`` of the D1 binding; immutable."""
-
-    __slots__ = ("_executor", "command")
-
-    def __init__(self, executor: Executor, command: Command) -> None:
-        self._executor = executor
-        self.command = command
-
-    def bind(self, *values: SqlValue) -> Statement:
-        """The statement with these values.
-
-        Raises:
-            D1Error: for more than 100 values, or one that SQLite has no type for.
-        """
-        if len(values) > MAX_BOUND_VALUES:
-            raise D1Error(f"D1_ERROR: too many SQL variables ({len(values)}, at most 100)")
-        taken = tuple(v if type(v) in AS_THEY_ARE else bound(v) for v in values)
-        return Statement(self._executor, Command(self.command.sql, taken))
-
-    async def all(self) -> D1Result:
-        """Every row, as dictionaries."""
-        (result,) = await self._executor.execute([self.command])
-        return result
-
-    async def run(self) -> D1Result:
-        """The same as :meth:`all`; meant for statements whose rows do not matter."""
-        return await self.all()
-
-    async def first(self, column: str | None = None) -> Any:
-        """The first row, or one column of it; ``None`` when there is no row.
-
-        Raises:
-            D1Error: when the row has no such column.
-        """
-        rows = (await self.all()).results
-        if not rows or column is None:
-            return rows[0] if rows else None
-        if column not in rows[0]:
-            raise D1Error(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
-        return rows[0][column]
-
-    async def raw(self, column_names: bool = False) -> list[list[Any]]:
-        """Every row, as a list of values; a column named twice keeps both. With ``column_names``
-        the names come first, also when there is no row."""
-        result = await self.all()
-        rows = [list(row) for row in result.raw]
-        return [list(result.columns), *rows] if column_names else rows
-
-
-class D1Binding:
-    """``prepare`` and ``batch`` of the D1 binding over an executor."""
-
-    __slots__ = ("_executor",)
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-
-    def prepare(self, sql: str) -> Statement:
-        """A statement without values yet."""
-        return Statement(self._executor, Command(sql, ()))
-
-    async def batch(self, statements: Sequence[D1Statement]) -> list[D1Result]:
-        """All statements, each from :meth:`prepare`, in one transaction.
-
-        Raises:
-            D1Error: when one failed (then none took effect), or there was none.
-        """
-        if not statements:
-            raise D1Error(NO_STATEMENT)
-        own = cast(Sequence[Statement], statements)
-        return await self._executor.execute([statement.command for statement in own])
-
-    async def exec(self, sql: str) -> D1ExecResult:
-        """Run ``sql``, which has one statement a line, all of it or nothing.
-
-        Raises:
-            D1Error: when a statement failed, or there was none.
-        """
-        lines = [line for line in sql.split("\n") if line.strip()]
-        try:
-            results = await self.batch([self.prepare(line) for line in lines])
-        except D1Error as error:
-            raise D1Error(f"D1_EXEC_ERROR: {str(error).removeprefix('D1_ERROR: ')}") from None
-        return D1ExecResult(len(results), sum(result.meta["duration"] for result in results))
-
-
-class DirectExecutor:
-    """Runs commands at once on an engine of this process."""
-
-    def __init__(self, engine: SqliteEngine) -> None:
-        self.engine = engine
-
-    async def execute(self, commands: Sequence[Command]) -> list[D1Result]:
-        return [execution.result() for execution in self.engine.execute(commands)]
-
-    async def close(self) -> None:
-        """Forget the database."""
-        self.engine.close()

@@ -1,19 +1,32 @@
 """A queue whose messages lie in a SQLite database until they are handled.
 
 A message is on disk when ``send`` returns and leaves the disk when its handling has been
-acknowledged, so a process that dies in between delivers it again: at least once. Batches,
-concurrency and retries are those of :class:`BatchQueue`, which holds the messages besides.
-One process at a time may consume a queue.
+acknowledged, so a process that dies in between delivers it again: at least once. Messages sent
+while others are on their way to the disk go there together. Batches, concurrency and retries are
+those of :class:`BatchQueue`, which holds the messages besides. One process at a time may consume
+a queue.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 from reference_impl.adapters.batch_queue import FULL, MAX_BACKLOG, BatchQueue, Deliver, check_batch
-from reference_impl.ports import D1Database, D1Error, DeadLetter, Message, QueueError, Runtime
+from reference_impl.adapters.d1_rules import MAX_BOUND_VALUES
+from reference_impl.channels import marks
+from reference_impl.ports import (
+    D1Database,
+    D1Error,
+    D1Statement,
+    DeadLetter,
+    Latch,
+    Message,
+    QueueError,
+    Runtime,
+)
 
 MAX_MESSAGE_BYTES = 128_000
 MAX_SEND_BYTES = 256_000
@@ -29,13 +42,14 @@ CREATE = [
     "CREATE INDEX IF NOT EXISTS queue_messages_dead ON queue_messages (died_us, id) "
     "WHERE died_us IS NOT NULL",
 ]
-_SEND = "INSERT INTO queue_messages (body, accepted_us) VALUES (?, ?)"
+_SEND = "INSERT INTO queue_messages (body, accepted_us) VALUES "
+_SENT_AT_ONCE = MAX_BOUND_VALUES // 2
 _TAKE_UP = (
     "SELECT id, body, accepted_us, attempts FROM queue_messages "
     "WHERE died_us IS NULL AND id > ? ORDER BY id LIMIT ?"
 )
 _COUNT_DEAD = "SELECT count(*) AS dead FROM queue_messages WHERE died_us IS NOT NULL"
-_HANDLED = "DELETE FROM queue_messages WHERE id = ?"
+_HANDLED = "DELETE FROM queue_messages WHERE id IN ({})"
 _FAILED = "UPDATE queue_messages SET attempts = ?, died_us = ? WHERE id = ?"
 _DEAD = (
     "SELECT id, body, accepted_us, attempts, died_us FROM queue_messages "
@@ -45,6 +59,14 @@ _REPLAY = (
     "UPDATE queue_messages SET died_us = NULL, attempts = 0 "
     "WHERE id = ? AND died_us IS NOT NULL RETURNING id, body, accepted_us, attempts"
 )
+
+
+class _Outgoing(NamedTuple):
+    """A message on its way to the disk."""
+
+    body: Mapping[str, Any]
+    text: str
+    accepted_us: int
 
 
 class SqliteQueue:
@@ -59,6 +81,8 @@ class SqliteQueue:
         self._runtime = runtime
         self._batches: BatchQueue | None = None
         self._deliver: Deliver | None = None
+        self._outgoing: list[_Outgoing] = []
+        self._departure: Latch | None = None
         self.dead_count = 0
 
     async def open(self) -> None:
@@ -87,19 +111,18 @@ class SqliteQueue:
         check_batch(bodies)
         if not bodies:
             return
-        if self.undelivered + len(bodies) > MAX_BACKLOG:
+        if self.undelivered + len(self._outgoing) + len(bodies) > MAX_BACKLOG:
             raise QueueError(FULL)
         texts = [_text(body) for body in bodies]
         if sum(map(len, texts)) > MAX_SEND_BYTES:  # they are ASCII
             raise QueueError(f"a batch of messages may have {MAX_SEND_BYTES} bytes")
         accepted_us = self._runtime.wall_us()
-        inserts = [self._d1.prepare(_SEND).bind(text, accepted_us) for text in texts]
-        try:
-            results = await self._d1.batch(inserts)
-        except D1Error as error:
-            raise QueueError(f"the message could not be stored: {error}") from None
-        for body, result in zip(bodies, results, strict=True):
-            self._enqueue(result.meta["last_row_id"], body, accepted_us, 0)
+        self._outgoing += map(_Outgoing, bodies, texts, repeat(accepted_us))
+        departure = self._departure
+        if departure is None:
+            departure = self._departure = self._runtime.latch()
+            self._runtime.spawn(self._depart(departure))
+        await departure.wait()
 
     async def consume(self, deliver: Deliver, **settings: Any) -> None:
         """Deliver to ``deliver`` from now on, what an earlier process left first; ``settings`` are
@@ -134,6 +157,32 @@ class SqliteQueue:
         self._take_up(rows)
         return len(rows)
 
+    async def _depart(self, departure: Latch) -> None:
+        """Bring to the disk what has gathered until now."""
+        outgoing, self._outgoing, self._departure = self._outgoing, [], None
+        try:
+            await self._store(outgoing)
+        except D1Error as error:
+            departure.fail(QueueError(f"the message could not be stored: {error}"))
+        else:
+            departure.set()
+
+    async def _store(self, outgoing: Sequence[_Outgoing]) -> None:
+        """Commit messages together, and hand them on."""
+        parts = [
+            outgoing[start : start + _SENT_AT_ONCE]
+            for start in range(0, len(outgoing), _SENT_AT_ONCE)
+        ]
+        results = await self._d1.batch([self._insert(part) for part in parts])
+        for part, result in zip(parts, results, strict=True):
+            first = result.meta["last_row_id"] - len(part) + 1
+            for row_id, message in enumerate(part, first):
+                self._enqueue(row_id, message.body, message.accepted_us, 0)
+
+    def _insert(self, part: Sequence[_Outgoing]) -> D1Statement:
+        values = [value for message in part for value in message[1:]]
+        return self._d1.prepare(_SEND + ", ".join(["(?, ?)"] * len(part))).bind(*values)
+
     def _take_up(self, rows: Iterable[Sequence[Any]]) -> None:
         for row_id, text, accepted_us, failures in rows:
             self._enqueue(row_id, json.loads(text), accepted_us, failures)
@@ -162,9 +211,11 @@ class SqliteQueue:
     async def _settle(self, messages: Sequence[Message], failed: set[str]) -> None:
         batches, now_us, statements, died = self._batches, self._runtime.wall_us(), [], 0
         assert batches is not None
+        if handled := [int(message.id) for message in messages if message.id not in failed]:
+            delete = self._d1.prepare(_HANDLED.format(marks(len(handled))))
+            statements.append(delete.bind(*handled))
         for message in messages:
             if message.id not in failed:
-                statements.append(self._d1.prepare(_HANDLED).bind(int(message.id)))
                 continue
             dies = batches.is_last(message)
             died += dies
@@ -180,9 +231,12 @@ def _row_id(text: str) -> int:
     return int(text)
 
 
+_as_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
 def _text(body: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(body, separators=(",", ":"), allow_nan=False)
+        text = _as_json(body)
     except (TypeError, ValueError, RecursionError) as error:
         raise QueueError(f"a message must be JSON: {error}") from None
     if len(text) > MAX_MESSAGE_BYTES:

@@ -25,8 +25,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
+from reference_impl.adapters.d1_binding import D1Binding, DirectExecutor
 from reference_impl.adapters.redis_kv import RedisKV, embedded_kv
-from reference_impl.adapters.sqlite import D1Binding, DirectExecutor, SqliteEngine
+from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.adapters.sqlite_file import FileExecutor, open_file
 from reference_impl.adapters.sqlite_queue import SqliteQueue
 from reference_impl.ports import D1Error, Runtime, SqlValue

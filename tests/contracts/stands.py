@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reference_impl.adapters import open_d1, open_kv
-from reference_impl.adapters.sqlite import D1Binding, SqliteEngine
+from reference_impl.adapters.d1_binding import D1Binding
+from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.ports import D1Database, KVNamespace
 from sim.bridge import START_WALL_US, SimRuntime
 from sim.d1 import D1Server

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from reference_impl.adapters.sqlite import Command, D1Binding, DirectExecutor, SqliteEngine
+from reference_impl.adapters.d1_binding import D1Binding, DirectExecutor
+from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.ports import D1Error
 from reference_impl.schema import INDEXES
 

@@ -44,7 +44,7 @@ class Session:
         started_s = loop.time()
         answer = await self.http.get(
             f"/api/attribution/{conversion_id}?model=linear",
-            headers={NUMBER_HEADER: str(number), NODE_HEADER: node},
+            headers={NUMBER_HEADER: str(number).encode(), NODE_HEADER: node.encode()},
         )
         return answer, round((loop.time() - started_s) * 1e6)
 

@@ -67,7 +67,7 @@ def test_other_numbers_are_none(number: str) -> None:
     """A request that names no usable number, or an unknown node, is served all the same."""
 
     async def work(session: Session) -> None:
-        headers = [(NUMBER_HEADER.encode(), number.encode()), (NODE_HEADER.encode(), b"nowhere")]
+        headers = [(NUMBER_HEADER, number.encode()), (NODE_HEADER, b"nowhere")]
         conversion_id = session.prepared.population.conversions[0].conversion_id
         answer = await session.http.get(f"/api/attribution/{conversion_id}", headers=headers)
         assert answer.status_code == 200
