@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from reference_impl import schema
@@ -111,7 +112,7 @@ def inserts(
     at_once = MAX_BOUND_VALUES // len(columns)
     parts = (rows[start : start + at_once] for start in range(0, len(rows), at_once))
     return [
-        (_insert(table, columns, len(part)) + answer, tuple(value for row in part for value in row))
+        (_insert(table, columns, len(part)) + answer, tuple(chain.from_iterable(part)))
         for part in parts
     ]
 

@@ -168,8 +168,9 @@ class QueryCache:
 
     def _forget_marked(self, marks: Iterable[tuple[str, str]]) -> None:
         for mark in marks:
-            for reading in list(self._readers.get(mark, ())):
-                self.forget(reading)
+            if readers := self._readers.get(mark):
+                for reading in list(readers):
+                    self.forget(reading)
 
     def _sweep(self) -> None:
         now_us = self._now_us()

@@ -8,17 +8,13 @@ from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_MS = 253_402_300_799_999
-_DAY_MS = 86_400_000
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 
 def from_wall_us(wall_us: int) -> str:
     """Microseconds since 1970 as ``YYYY-MM-DDTHH:MM:SS.mmmZ``; what is below 1 ms is cut off."""
-    days, rest_ms = divmod(wall_us // 1000, _DAY_MS)
-    seconds, ms = divmod(rest_ms, 1000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{_date(days)}T{hour:02d}:{minute:02d}:{second:02d}.{ms:03d}Z"
+    seconds, us = divmod(wall_us, 1_000_000)
+    return f"{_to_the_second(seconds)}.{us // 1000:03d}Z"
 
 
 def to_wall_us(text: str) -> int:
@@ -47,7 +43,7 @@ def parse(value: str | int) -> str:
         raise ValueError("in UTC the time must lie in the years 1 to 9999") from None
 
 
-@lru_cache(maxsize=4)
-def _date(days: int) -> str:
-    """The calendar date so many days after 1970-01-01; nearly every call asks for today."""
-    return (_EPOCH + timedelta(days=days)).date().isoformat()
+@lru_cache(maxsize=16)
+def _to_the_second(seconds: int) -> str:
+    """The time so many seconds after 1970, without its zone; most calls ask for the present one."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[: len("YYYY-MM-DDTHH:MM:SS")]

@@ -71,7 +71,8 @@ class BatchQueue:
         self._waiting: deque[Message] = deque()
         self._sent = 0
         self._undelivered = 0
-        self._batches_left = 0
+        self._waiting_since_us = 0
+        self._watched = False
         self._deliveries = self._busy_us = 0
         self.dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD)
         self.dead_count = 0
@@ -131,21 +132,28 @@ class BatchQueue:
         return self._sent * self._busy_us // self._deliveries if self._deliveries else 0
 
     def _put(self, message: Message) -> None:
+        if not self._waiting:
+            self._waiting_since_us = self._runtime.now_us()
         self._waiting.append(message)
         if len(self._waiting) >= self._batch_size:
             self._leave()
-        elif len(self._waiting) == 1:
-            self._runtime.spawn(self._time_out(self._batches_left))
+        elif not self._watched:
+            self._watched = True
+            self._runtime.spawn(self._watch())
 
-    async def _time_out(self, batches_left: int) -> None:
-        """Send off a batch that did not fill up, unless it has left since."""
-        await self._runtime.sleep(self._batch_timeout_us)
-        if batches_left == self._batches_left and self._waiting:
-            self._leave()
+    async def _watch(self) -> None:
+        """Send off a batch that does not fill up in time. One job does it for all, since most
+        batches fill up."""
+        while self._waiting:
+            due_us = self._waiting_since_us + self._batch_timeout_us
+            if self._runtime.now_us() >= due_us:
+                self._leave()
+            else:
+                await self._runtime.sleep_until(due_us)
+        self._watched = False
 
     def _leave(self) -> None:
         batch, self._waiting = tuple(self._waiting), deque()
-        self._batches_left += 1
         self._runtime.spawn(self._handle(batch))
 
     async def _handle(self, batch: Sequence[Message]) -> None:

@@ -33,7 +33,7 @@ class Statement:
         """
         if len(values) > MAX_BOUND_VALUES:
             raise D1Error(f"D1_ERROR: too many SQL variables ({len(values)}, at most 100)")
-        taken = tuple(v if type(v) in AS_THEY_ARE else bound(v) for v in values)
+        taken = values if AS_THEY_ARE.issuperset(map(type, values)) else tuple(map(bound, values))
         return Statement(self._executor, Command(self.command.sql, taken))
 
     async def all(self) -> D1Result:
