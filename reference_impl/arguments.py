@@ -9,9 +9,7 @@ from typing import Any
 from reference_impl.attribution import MODELS
 from reference_impl.events import MAX_NAME
 from reference_impl.ports import SqlValue
-
-MAX_BOUND_VALUES = 100
-"""https://developers.cloudflare.com/d1/platform/limits/: values one statement may bind."""
+from reference_impl.statements import MAX_BOUND_VALUES
 
 
 class BadArgument(ValueError):

@@ -17,6 +17,7 @@ from reference_impl.markov import NO_HISTORY, RemovalEffects
 from reference_impl.messages import Context
 from reference_impl.ports import D1Error, Latch, Runtime
 from reference_impl.queries import Attributed, QueryOptimizer
+from reference_impl.statements import in_parts
 
 BATCH_SIZE = 50
 MAX_PARALLEL = 5
@@ -126,7 +127,7 @@ class BatchAttributionProcessor:
         self._running.update((keys[each], latch) for each, latch in latches.items())
         waited = {each: self._running[key] for each, key in keys.items()}
         try:
-            parts = [own[at : at + BATCH_SIZE] for at in range(0, len(own), BATCH_SIZE)]
+            parts = in_parts(own, BATCH_SIZE)
             works = (self._one_batch(ctx, part, model, latches) for part in parts)
             await self._runtime.gather(works, limit=MAX_PARALLEL)
         finally:

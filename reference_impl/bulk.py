@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any
 
 from reference_impl import schema
-from reference_impl.arguments import MAX_BOUND_VALUES, BadArgument, checked_values
-from reference_impl.channels import Command, account, marks
+from reference_impl.arguments import BadArgument, checked_values
+from reference_impl.channels import account
 from reference_impl.ports import SqlValue
+from reference_impl.statements import MAX_BOUND_VALUES, Command, in_parts, marks
 from reference_impl.times import parse
 
 MAX_ROWS = 10_000
@@ -109,8 +110,7 @@ def inserts(
 
     An event whose ``event_id`` is there already counts once and is no error.
     """
-    at_once = MAX_BOUND_VALUES // len(columns)
-    parts = (rows[start : start + at_once] for start in range(0, len(rows), at_once))
+    parts = in_parts(rows, MAX_BOUND_VALUES // len(columns))
     return [
         (_insert(table, columns, len(part)) + answer, tuple(chain.from_iterable(part)))
         for part in parts

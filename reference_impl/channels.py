@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reference_impl.ports import SqlValue
+from reference_impl.statements import Command, in_parts, marks
 
 DIRECT = "direct"
 """The channel of touches without a source."""
@@ -60,9 +61,6 @@ PERFORMANCE = """SELECT utm_source, attribution_model, total_attribution, total_
 FROM channel_performance WHERE attribution_model = ? AND total_conversions > 0
 ORDER BY total_attribution DESC, utm_source LIMIT ?"""
 
-Command = tuple[str, tuple[SqlValue, ...]]
-"""A statement and its values."""
-
 ACCOUNTED_AT_ONCE = 90
 """Conversions of one statement; with its other values it binds under 100."""
 
@@ -72,8 +70,7 @@ def account(
 ) -> list[Command]:
     """Statements that add (1) or take off (-1) what stands of conversions: one model or all."""
     commands: list[Command] = []
-    for start in range(0, len(conversion_ids), ACCOUNTED_AT_ONCE):
-        ids = conversion_ids[start : start + ACCOUNTED_AT_ONCE]
+    for ids in in_parts(conversion_ids, ACCOUNTED_AT_ONCE):
         scope = f" AND credits.conversion_id IN ({marks(len(ids))})"
         values: tuple[SqlValue, ...] = (sign, sign, sign, updated, *ids)
         if model is not None:
@@ -82,8 +79,3 @@ def account(
         sums = _SUMS.format(sign="?", updated="?", scope=scope)
         commands.append((_INSERT + sums + _ADD_TO_ROW, values))
     return commands
-
-
-def marks(count: int) -> str:
-    """``?, ?, ?``: places for so many values."""
-    return ", ".join("?" * count)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from reference_impl.channels import Command
 from reference_impl.messages import Context, D1Call
 from reference_impl.ports import D1Error, D1Result, D1Statement, Runtime, SqlValue
 from reference_impl.query_cache import QueryCache, Question, Row
 from reference_impl.slow_queries import SLOW_US, SlowQuery, SlowQueryLog
+from reference_impl.statements import Command
 
 
 class D1Calls:

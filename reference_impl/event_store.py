@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from reference_impl.arguments import MAX_BOUND_VALUES
 from reference_impl.bulk import inserts
-from reference_impl.channels import marks
 from reference_impl.d1_calls import D1Calls
 from reference_impl.events import Event
 from reference_impl.messages import Context
 from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.statements import MAX_BOUND_VALUES, in_parts, marks
 
 COLUMNS = (*JOURNEY_COLUMNS, "resend_at")
 NEW_EVENTS = " RETURNING event_id"
@@ -82,11 +81,8 @@ class EventStore:
 
     async def processed(self, ctx: Context, event_ids: Sequence[str]) -> None:
         """Nothing follows from these events any more."""
-        parts = (
-            tuple(event_ids[start : start + MAX_BOUND_VALUES])
-            for start in range(0, len(event_ids), MAX_BOUND_VALUES)
-        )
-        commands = [(_PROCESSED.format(marks(len(part))), part) for part in parts]
+        parts = in_parts(event_ids, MAX_BOUND_VALUES)
+        commands = [(_PROCESSED.format(marks(len(part))), tuple(part)) for part in parts]
         await self._d1.run(ctx, "processed_events", commands)
 
 

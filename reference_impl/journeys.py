@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reference_impl.arguments import checked_count, checked_id
-from reference_impl.channels import Command
 from reference_impl.query_cache import Row
 from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.statements import Command
 
 PAGE_SIZE = 500
 """Most touches of one page (assumption: about 100 kB of rows)."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from reference_impl.arguments import (
-    MAX_BOUND_VALUES,
     BadArgument,
     checked_count,
     checked_id,
@@ -15,7 +14,7 @@ from reference_impl.arguments import (
 )
 from reference_impl.attribution import Credit, Touch
 from reference_impl.bulk import Insertion
-from reference_impl.channels import PERFORMANCE, VALUE_DECIMALS, Command, account, marks
+from reference_impl.channels import PERFORMANCE, VALUE_DECIMALS, account
 from reference_impl.d1_calls import D1Calls
 from reference_impl.event_store import EventStore
 from reference_impl.history import MAX_JOURNEYS, MAX_PAGE, ChannelHistory, read_history
@@ -25,6 +24,7 @@ from reference_impl.migrations import READ_VERSION, VERSION
 from reference_impl.ports import D1Error, Runtime, SqlValue
 from reference_impl.query_cache import QueryCache, Question, Row, RowKeys, is_question, tables_in
 from reference_impl.slow_queries import SlowQueryLog
+from reference_impl.statements import MAX_BOUND_VALUES, Command, in_parts, marks
 from reference_impl.times import from_wall_us
 
 MAX_CONVERSIONS = 90
@@ -333,8 +333,8 @@ class QueryOptimizer:
         now = self._now()
         off, on = (account(sign, conversion_ids, model, now) for sign in (-1, 1))
         inserts = [
-            _insert_credits([(*row, now) for row in rows[start : start + _CREDIT_ROWS_MAX]])
-            for start in range(0, len(rows), _CREDIT_ROWS_MAX)
+            _insert_credits([(*row, now) for row in part])
+            for part in in_parts(rows, _CREDIT_ROWS_MAX)
         ]
         try:
             await self._d1.run(ctx, name, [*off, forget, *inserts, *(on if rows else [])])

@@ -14,8 +14,7 @@ from types import MappingProxyType
 import apsw
 
 from reference_impl.ports import D1Error, SqlValue
-
-MAX_BOUND_VALUES = 100
+from reference_impl.statements import MAX_BOUND_VALUES
 
 AS_THEY_ARE = frozenset({str, int, bytes, type(None)})
 """Types of values that :func:`bound` would leave alone."""

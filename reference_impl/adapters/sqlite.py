@@ -192,7 +192,7 @@ class SqliteEngine:
         except ERRORS as error:
             if outermost:
                 self._roll_back()
-            raise refusal(failure or error) from None
+            raise refusal(failure or _first(error)) from None
         return executions
 
     def execute_together(
@@ -299,3 +299,10 @@ class SqliteEngine:
 
     def _count_steps(self, event: dict[str, Any]) -> None:
         self._vm_steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+
+def _first(error: Exception) -> Exception:
+    """The error of a commit, which that of undoing it would hide: apsw calls the authorizer while
+    the first one is set, and takes that for a refusal."""
+    before = error.__context__
+    return before if isinstance(before, apsw.Error) else error

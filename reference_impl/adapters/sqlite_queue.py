@@ -15,8 +15,6 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from reference_impl.adapters.batch_queue import FULL, MAX_BACKLOG, BatchQueue, Deliver, check_batch
-from reference_impl.adapters.d1_rules import MAX_BOUND_VALUES
-from reference_impl.channels import marks
 from reference_impl.ports import (
     D1Database,
     D1Error,
@@ -27,6 +25,7 @@ from reference_impl.ports import (
     QueueError,
     Runtime,
 )
+from reference_impl.statements import MAX_BOUND_VALUES, in_parts, marks
 
 MAX_MESSAGE_BYTES = 128_000
 MAX_SEND_BYTES = 256_000
@@ -169,10 +168,7 @@ class SqliteQueue:
 
     async def _store(self, outgoing: Sequence[_Outgoing]) -> None:
         """Commit messages together, and hand them on."""
-        parts = [
-            outgoing[start : start + _SENT_AT_ONCE]
-            for start in range(0, len(outgoing), _SENT_AT_ONCE)
-        ]
+        parts = in_parts(outgoing, _SENT_AT_ONCE)
         results = await self._d1.batch([self._insert(part) for part in parts])
         for part, result in zip(parts, results, strict=True):
             first = result.meta["last_row_id"] - len(part) + 1
@@ -211,9 +207,9 @@ class SqliteQueue:
     async def _settle(self, messages: Sequence[Message], failed: set[str]) -> None:
         batches, now_us, statements, died = self._batches, self._runtime.wall_us(), [], 0
         assert batches is not None
-        if handled := [int(message.id) for message in messages if message.id not in failed]:
-            delete = self._d1.prepare(_HANDLED.format(marks(len(handled))))
-            statements.append(delete.bind(*handled))
+        handled = [int(message.id) for message in messages if message.id not in failed]
+        for ids in in_parts(handled, MAX_BOUND_VALUES):
+            statements.append(self._d1.prepare(_HANDLED.format(marks(len(ids)))).bind(*ids))
         for message in messages:
             if message.id not in failed:
                 continue

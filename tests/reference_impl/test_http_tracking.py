@@ -97,6 +97,21 @@ def test_a_body_is_what_it_is_announced_as(sent: str | None, status: int) -> Non
     assert status == 202 or (is_problem(answer, 415) and answer.headers["accept"])
 
 
+@pytest.mark.parametrize(
+    ("encoding", "status"), [("utf-8", 202), ("utf-8-sig", 202), ("utf-16", 400), ("latin-1", 400)]
+)
+def test_a_body_is_utf_8(encoding: str, status: int) -> None:
+    """As RFC 8259 has JSON between systems; a byte order mark before it is overlooked."""
+
+    async def work(site: Site) -> tuple[int, list[str]]:
+        body = json.dumps(event(1, user_id="Jürgen"), ensure_ascii=False).encode(encoding)
+        headers = {"content-type": "application/json"}
+        answer = await site.client.post("/track", content=body, headers=headers)
+        return answer.status_code, stored(site)
+
+    assert visit_site(work) == (status, ["e1"] if status == 202 else [])
+
+
 def test_a_compressed_body_is_415() -> None:
     """With what is understood instead."""
     headers = {"content-encoding": "gzip"}

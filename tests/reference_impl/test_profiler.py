@@ -11,6 +11,7 @@ import pytest
 from reference_impl.hdr import Histogram
 from reference_impl.messages import D1Call, Evidence, Layer, Lookup
 from reference_impl.profiler import (
+    AT_ONCE,
     LINES_A_WINDOW,
     MAX_SERIES,
     SLOW_KEPT,
@@ -54,6 +55,19 @@ def test_c17_e02_e22_the_hit_ratio_counts_hits(profiler: LatencyProfiler) -> Non
     assert stats["all"]["hit_ratio"] == 0.495
     assert stats["all"] == stats["by_type"]["attribution"]
     assert sum(stats["all"][str(layer)] for layer in Layer) == stats["all"]["lookups"] == 200
+
+
+@pytest.mark.parametrize("count", [1, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 1])
+def test_durations_that_wait_to_be_counted_are_seen(profiler: LatencyProfiler, count: int) -> None:
+    """By every reading, and a window turned meanwhile loses none."""
+    expected = Histogram()
+    for us in range(count):
+        expected.record(us)
+        profiler.stored(us)
+    assert profiler.totals()["queue.accepted_to_stored"] == (expected, 0)
+    profiler.stored(5)
+    summary = profiler.latency_summary()["queue.accepted_to_stored"]
+    assert summary["count"] == summary["window"]["count"] == count + 1
 
 
 def test_e02_all_misses_is_no_hit_and_no_look_up_is_no_ratio(profiler: LatencyProfiler) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from reference_impl import schema
-from reference_impl.arguments import MAX_BOUND_VALUES
 from reference_impl.attribution import MODELS, Touch
 from reference_impl.event_store import Arrival
 from reference_impl.events import parse_event
 from reference_impl.messages import D1Call
 from reference_impl.ports import D1Error
 from reference_impl.queries import QueryOptimizer
+from reference_impl.statements import MAX_BOUND_VALUES
 from tests.reference_impl.fakes import Edge, FakeContext
 
 NOON = "2026-01-31T12:00:00.000Z"

@@ -133,6 +133,37 @@ def test_a_batch_is_all_or_nothing(engine: SqliteEngine) -> None:
     assert run(engine, "SELECT count(*) FROM user_journeys") == [(4 * CONVERSIONS - 4,)]
 
 
+@pytest.mark.parametrize("verb", ["INSERT INTO", "INSERT OR FAIL INTO", "INSERT OR ROLLBACK INTO"])
+def test_one_statement_is_all_or_nothing(engine: SqliteEngine, verb: str) -> None:
+    """Also the second time, when its text is known, and whatever it says about conflicts."""
+    run(engine, "CREATE TABLE t (n INTEGER UNIQUE)")
+    for _ in range(2):
+        with pytest.raises(D1Error, match="UNIQUE"):
+            run(engine, f"{verb} t (n) VALUES (?), (?), (?)", 1, 2, 2)
+        assert run(engine, "SELECT count(*) FROM t") == [(0,)]
+
+
+@pytest.mark.parametrize("verb", ["UPDATE", "UPDATE OR FAIL", "UPDATE  OR FAIL"])
+def test_an_update_is_all_or_nothing(engine: SqliteEngine, verb: str) -> None:
+    """The first row could have been changed before the second failed."""
+    run(engine, "CREATE TABLE t (n INTEGER UNIQUE)")
+    run(engine, "INSERT INTO t (n) VALUES (1), (2), (3)")
+    for _ in range(2):
+        with pytest.raises(D1Error, match="UNIQUE"):
+            run(engine, f"{verb} t SET n = 7 WHERE n < ?", 3)
+        assert run(engine, "SELECT n FROM t ORDER BY n") == [(1,), (2,), (3,)]
+
+
+def test_a_known_statement_keeps_its_foreign_keys(engine: SqliteEngine) -> None:
+    """A reference that is checked at the commit is, without a transaction around it, too."""
+    run(engine, "CREATE TABLE parent (n INTEGER PRIMARY KEY)")
+    run(engine, "CREATE TABLE t (n REFERENCES parent (n) DEFERRABLE INITIALLY DEFERRED)")
+    for _ in range(2):
+        with pytest.raises(D1Error, match="FOREIGN KEY"):
+            run(engine, "INSERT INTO t (n) VALUES (?)", 5)
+        assert run(engine, "SELECT count(*) FROM t") == [(0,)]
+
+
 def test_changes_are_those_of_the_statement(d1: D1Binding) -> None:
     """``changes`` tells of one statement, not of the batch or of those before it."""
     delete = "DELETE FROM user_journeys WHERE conversion_id = ?"

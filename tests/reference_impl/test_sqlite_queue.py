@@ -11,8 +11,11 @@ import pytest
 
 from reference_impl.adapters import open_queue
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
+from reference_impl.adapters.d1_binding import D1Binding, DirectExecutor
+from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.adapters.sqlite_queue import SqliteQueue
-from reference_impl.ports import Message, QueueError
+from reference_impl.ports import D1Error, D1Result, Message, QueueError
+from reference_impl.statements import MAX_BOUND_VALUES
 from tests.contracts.virtual_loop import VirtualLoop
 
 T = TypeVar("T")
@@ -67,6 +70,70 @@ def test_a_failed_message_waits_longer_each_time() -> None:
     assert consumer.got == [(0, 0, 1), (0, 1, 1), (1, 1, 2), (3, 1, 3)]
     assert (letter.body, letter.attempts) == ({"n": 1}, 3)
     assert letter.accepted_us <= letter.died_us
+
+
+class CountedExecutor(DirectExecutor):
+    """Counts what it runs, and fails it while ``broken``."""
+
+    def __init__(self) -> None:
+        super().__init__(SqliteEngine())
+        self.commits = 0
+        self.broken = False
+
+    async def execute(self, commands: Sequence[Command]) -> list[D1Result]:
+        self.commits += 1
+        if self.broken:
+            raise D1Error("D1_ERROR: broken")
+        return await super().execute(commands)
+
+
+def test_sends_of_one_moment_share_a_commit() -> None:
+    """More of them than one statement takes; each message keeps its own row and its place."""
+    count = 3 * MAX_BOUND_VALUES
+    consumer = Consumer()
+
+    async def work() -> tuple[int, list[int]]:
+        executor = CountedExecutor()
+        runtime = AsyncioRuntime()
+        queue = SqliteQueue(D1Binding(executor), runtime, executor.close)
+        await queue.open()
+        before = executor.commits
+        await asyncio.gather(*(queue.send({"n": n}) for n in range(count)))
+        sent = executor.commits - before
+        await queue.consume(consumer, batch_size=count)
+        await asyncio.sleep(1)
+        left = await executor.execute([Command("SELECT count(*) AS n FROM queue_messages", ())])
+        await queue.close()
+        return sent, [row["n"] for row in left[0].results]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(work()) == (1, [0])
+    assert [n for _, n, _ in consumer.got] == list(range(count))
+
+
+def test_a_commit_that_fails_fails_every_send_in_it() -> None:
+    """Each sender is told, nothing is delivered, and the next send goes through."""
+    consumer = Consumer()
+
+    async def work() -> list[BaseException | None]:
+        executor = CountedExecutor()
+        queue = SqliteQueue(D1Binding(executor), AsyncioRuntime(), executor.close)
+        await queue.open()
+        await queue.consume(consumer, batch_size=1)
+        executor.broken = True
+        told = await asyncio.gather(
+            *(queue.send({"n": n}) for n in range(3)), return_exceptions=True
+        )
+        executor.broken = False
+        await queue.send({"n": 3})
+        await asyncio.sleep(1)
+        await queue.close()
+        return told
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        told = runner.run(work())
+    assert [type(error) for error in told] == [QueueError] * 3
+    assert [n for _, n, _ in consumer.got] == [3]
 
 
 def test_a_batch_whose_handling_breaks_comes_again() -> None:
