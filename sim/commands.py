@@ -113,13 +113,15 @@ def self_test(options: argparse.Namespace) -> int:
     """Measure the gate's false alarms and its power on runs of our own."""
     from reports.commands import rules_of
     from reports.progress import Counter
-    from sim.error_rates import SelfTest
-    from sim.self_test import false_alarms, powers, steps
+    from sim.known_changes import NothingToCatch
+    from sim.self_test import measure, replications
 
     rules = rules_of(options)
-    with Counter("judging builds", steps(options.pairs), quiet=options.quiet) as counter:
-        alarms = false_alarms(options.pairs, rules, counter.advance)
-        found = SelfTest(rules.alpha, alarms, powers(rules, counter.advance))
+    with Counter("simulating", replications(options.pairs), quiet=options.quiet) as counter:
+        try:
+            found = measure(options.pairs, rules, counter.advance)
+        except NothingToCatch as error:
+            raise WrongInput(f"--self-test: {error}") from None
     for line in found.lines():
         print(line, file=sys.stderr if options.json else sys.stdout)
     if options.json:

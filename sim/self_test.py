@@ -5,260 +5,256 @@ are equal by construction, and there is nothing to be wrong about). Each pair is
 what it is, by two samples, and as if the second run had the seeds of the first, seed by seed, which
 is what a change that redraws everything looks like to the gate.
 
-Builds with a known change are the same seeds in a world in which every KPI is worse by twice the
-least change that matters. How far a part of the world has to be scaled for that is found by
-bisection first; then each KPI is judged as if it alone had changed, which is the stricter level.
+Builds with a known change are the same seeds in a world in which KPIs are worse by twice the least
+change that matters (:mod:`sim.known_changes`); each KPI is judged as if it alone had changed, which
+is the stricter level.
+
+All of it is asked twice: by the rules given, and by a least change so small that only paired seeds
+can show it. The work is cut into blocks of seeds. A block simulates each seed once without a
+change; pairs of few and of more replications and a build with known changes are made of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, lru_cache, partial, reduce
-from math import exp, fsum, log
+from functools import cache, partial
+from math import ceil, fsum
 from multiprocessing import get_context
-from operator import getitem
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from reports.changes import Finding, asked_of, decide, find
-from reports.effects import Scale
+from reports.changes import Finding, decide
+from reports.effects import parse_min_effects
 from reports.gate import GateVerdict, Rules, code_of, gate
 from reports.kpis import BY_NAME
-from reports.pools import Pool
 from reports.record import RunRecord
-from reports.verdict import judge
-from scenarios.loader import load
-from scenarios.plan import Plan
-from scenarios.record import new_record
-from scenarios.schema import Scenario
-from sim.error_rates import Alarms, Power
-from sim.prepare import Prepared, prepare
-from sim.simulate import Replication, quiet_collector
-
-SCENARIO = "smoke/tiny"
-
-REPLICATIONS = 3
-"""Of each run without a change: few, since Student's law is at its worst there."""
-
-POWER_REPLICATIONS = 20
-POWER_BUILDS = 30
-"""Builds with a known change: if all are stopped, the power is surely over nine in ten."""
-
-FIRST_SEED = 1_000_000
-TIMES = 2
-"""The known change of each KPI, in least changes that matter."""
-
-CALIBRATION_SEEDS = 20
-ROUNDS = 9
-_AT_ONCE = 5  # seeds a process takes in one go
-
-
-class Knob(NamedTuple):
-    """Settings whose scaling makes one KPI worse, and between which factors."""
-
-    settings: tuple[str, ...]
-    harmless: float
-    harmful: float
-
-
-def _law(setting: str) -> tuple[str, ...]:
-    return (f"{setting}.p50", f"{setting}.p99")
-
-
-WORLDS: tuple[dict[str, Knob], ...] = (
-    {
-        "cache_hit_ratio": Knob(("kv.expiration_ttl_s.attribution",), 1.0, 1 / 60),
-        "queue_processing_p95": Knob(_law("kv.write_ms"), 1.0, 1.5),
-        "error_ratio": Knob(("client.timeout_s",), 1.0, 1 / 100),
-    },
-    {
-        "tracking_latency_p95": Knob(_law("client.rtt_ms"), 1.0, 1.5),
-        "attribution_latency_p95": Knob(_law("kv.read_central_ms"), 1.0, 1.5),
-        "d1_query_p95": Knob(_law("d1.commit_ms"), 1.0, 1.5),
-        "worker_memory_max": Knob(("edge.base_memory_mib",), 1.0, 1.5),
-        "worker_cpu_p95": Knob(_law("edge.cpu_ms"), 1.0, 1.5),
-    },
+from sim.error_rates import Alarms, Power, Rates, SelfTest
+from sim.known_changes import (
+    FIRST_SEED,
+    MOST_REPLICATIONS,
+    PLAIN,
+    QUEUED,
+    RARER,
+    SLOWER,
+    Settings,
+    World,
+    calibrated,
+    change_of,
+    findings,
+    record_of,
+    run,
 )
-"""Worlds with known changes, the knob of each KPI that is changed in them. KPIs share a world where
-one's knob does not make the other's noise."""
 
-KNOBS = {name: knob for world in WORLDS for name, knob in world.items()}
+SIZES = (3, 5)
+"""Replications of each run of a pair: few, where Student's law is at its worst, and as many as
+``edgekpi simulate`` makes by default. There are as many pairs of the first size as were asked for,
+and as many of the others as the same replications make."""
 
-Factors = Mapping[str, float]
+BLOCK = 30
+"""Seeds a block: whole pairs of every size."""
+
+POWER_BUILDS = 30
+"""Builds with known changes: if all are stopped, the power is surely over nine in ten."""
+
+FINE = "0.5%"
+"""The least change of the second question."""
+
+WORLDS = (
+    ((RARER, 20), (QUEUED, 8), (SLOWER, 10)),
+    ((SLOWER, 20),),
+)
+"""Of each question: worlds with known changes, and the replications of a run that show them. The
+second leaves out the hit ratio and the errors, whose least change is the same in both, and the
+queue for the time it takes (docs/gate.md)."""
+
 Progress = Callable[[int], None]
-R = TypeVar("R")
 
 
-# --------------------------------------------------------------------------- measuring
+class Change(NamedTuple):
+    """A world with its knobs turned, and the replications of a run in it."""
+
+    world: World
+    turned: Settings
+    replications: int
 
 
-def false_alarms(pairs: int, rules: Rules, progress: Progress) -> list[Alarms]:
-    """Judge so many builds in which nothing has changed. The same numbers in every process."""
+class Question(NamedTuple):
+    """The rules that builds are judged by, and the changes that matter by them."""
+
+    title: str
+    rules: Rules
+    changes: tuple[Change, ...]
+
+
+class Answer(NamedTuple):
+    """What one block says to one question.
+
+    ``stopped``: whether each pair of each size was stopped, by two samples and seed by seed.
+    ``caught``: how far each KPI moved in the build with known changes, and whether that alone would
+    have stopped it; empty in a block without such a build.
+    """
+
+    stopped: dict[int, list[tuple[bool, bool]]]
+    caught: dict[str, tuple[float, bool]]
+
+
+def measure(pairs: int, rules: Rules, progress: Progress) -> SelfTest:
+    """Simulate and judge so many pairs, and the builds with known changes.
+
+    ``progress`` is told of replications that are done, of :func:`replications` in all. The same
+    numbers come out in every process. Raises :class:`sim.known_changes.NothingToCatch`.
+    """
+    answers: list[list[Answer]] = []
     with _workers() as workers:
-        stopped = list(_counted(workers.map(partial(_unchanged, rules), range(pairs)), progress))
-    return [
-        Alarms("two samples", pairs, sum(one for one, _ in stopped)),
-        Alarms("seed by seed", pairs, sum(other for _, other in stopped)),
+        questions = _questions(rules, workers, progress)
+        judged = workers.map(partial(block, pairs, questions), range(_blocks(pairs)))
+        for index, each in enumerate(judged):
+            answers.append(each)
+            progress(_replications(pairs, index))
+    return SelfTest(rules.alpha, list(map(_rates, questions, zip(*answers, strict=True))))
+
+
+def replications(pairs: int) -> int:
+    """What ``progress`` adds up to: all replications, or a few more if the knobs are found soon."""
+    turning = sum(map(len, WORLDS)) * MOST_REPLICATIONS
+    return turning + sum(_replications(pairs, index) for index in range(_blocks(pairs)))
+
+
+# --------------------------------------------------------------------------- the plan
+
+
+def _questions(rules: Rules, workers: Executor, progress: Progress) -> list[Question]:
+    """Both questions, once the knobs of their worlds have been turned."""
+    fine = replace(rules, least=parse_min_effects([FINE]))
+    asked = ("the least changes given", rules), (f"--min-effect {FINE}", fine)
+    coming = [
+        [(world, workers.submit(calibrated, world, own.least), count) for world, count in worlds]
+        for (_, own), worlds in zip(asked, WORLDS, strict=True)
     ]
+    questions = []
+    for (title, own), worlds in zip(asked, coming, strict=True):
+        changes = []
+        for world, turned, count in worlds:
+            changes.append(Change(world, turned.result(), count))
+            progress(MOST_REPLICATIONS)
+        questions.append(Question(title, own, tuple(changes)))
+    return questions
 
 
-def powers(rules: Rules, progress: Progress) -> list[Power]:
-    """Judge builds in which every KPI is worse by twice what matters, each KPI as if alone."""
-    with _workers() as workers:
-        return [power for world in WORLDS for power in _powers(world, workers, rules, progress)]
+def _blocks(pairs: int) -> int:
+    return max(ceil(pairs * 2 * SIZES[0] / BLOCK), POWER_BUILDS)
 
 
-def _powers(
-    world: Mapping[str, Knob], workers: Executor, rules: Rules, progress: Progress
-) -> Iterator[Power]:
-    factors = _calibrated(world, workers, rules, progress)
-    changed = partial(_changed, rules, factors)
-    builds = list(_counted(workers.map(changed, range(POWER_BUILDS)), progress))
-    for name in world:
-        kpi = BY_NAME[name]
-        moved = Scale(kpi).change(_mean([build[name][0] for build in builds]))
-        yield Power(kpi, moved, len(builds), sum(build[name][1] for build in builds))
+def _pairs(pairs: int, index: int, size: int) -> range:
+    """The numbers of a block's pairs of one size."""
+    each, most = BLOCK // (2 * size), pairs * SIZES[0] // size
+    return range(min(index * each, most), min((index + 1) * each, most))
 
 
-def steps(pairs: int) -> int:
-    """What ``progress`` of both adds up to."""
-    return pairs + len(WORLDS) * (ROUNDS + POWER_BUILDS)
+def _replications(pairs: int, index: int) -> int:
+    """How many replications a block needs."""
+    unchanged = max(2 * size * len(_pairs(pairs, index, size)) for size in SIZES)
+    if index >= POWER_BUILDS:
+        return unchanged
+    worlds = [each for own in WORLDS for each in own]
+    shared = max([unchanged, *(count for world, count in worlds if not world.settings)])
+    return shared + sum(count * (2 if world.settings else 1) for world, count in worlds)
 
 
-# --------------------------------------------------------------------------- one build
+# --------------------------------------------------------------------------- one block
 
 
-@cache
-def _prepared() -> Prepared:
-    """What every replication starts from, once a process; the knobs leave it as it is."""
-    return prepare(_scenario({}))
+def block(pairs: int, questions: Sequence[Question], index: int) -> list[Answer]:
+    """What the block says to each question."""
+    once = cache(run)  # the units of this block without a change, and gone with it
+
+    def unchanged(settings: Settings, first: int, count: int) -> RunRecord:
+        units = [once(settings, seed) for seed in range(first, first + count)]
+        return record_of(settings, first, units)
+
+    answers = [Answer({size: [] for size in SIZES}, {}) for _ in questions]
+    for size in SIZES:
+        for number in _pairs(pairs, index, size):
+            first = FIRST_SEED + 2 * size * number
+            old, new = (unchanged(PLAIN, seed, size) for seed in (first, first + size))
+            for question, answer in zip(questions, answers, strict=True):
+                answer.stopped[size].append(stopped(new, old, question.rules))
+    if index < POWER_BUILDS:
+        first = FIRST_SEED + BLOCK * index
+        for question, answer in zip(questions, answers, strict=True):
+            for change in question.changes:
+                old = unchanged(change.world.settings, first, change.replications)
+                units = [run(change.turned, seed) for seed in old.seeds]
+                new = record_of(change.turned, first, units)
+                answer.caught.update(caught(new, old, change.world.knobs, question.rules))
+    return answers
 
 
-@cache
-def _scenario_of(overrides: tuple[str, ...]) -> Scenario:
-    return load(SCENARIO, list(overrides))
-
-
-def _scenario(factors: Factors) -> Scenario:
-    """The scenario in a world in which these KPIs' knobs are turned by these factors."""
-    plain: Any = _scenario_of(()).model_dump()
-    overrides = []
-    for name, factor in factors.items():
-        for path in KNOBS[name].settings:
-            value = reduce(getitem, path.split("."), plain)
-            scaled = round(value * factor) if isinstance(value, int) else value * factor
-            overrides.append(f"{path}={scaled:.9g}")
-    return _scenario_of(tuple(overrides))
-
-
-def _run(factors: Factors, seed: int, replications: int) -> RunRecord:
-    """A record of replications with the seeds from ``seed`` on."""
-    scenario, units = _scenario(factors), []
-    for index in range(replications):
-        with quiet_collector():
-            units.append(Replication(scenario, seed + index, _prepared()).run())
-    return new_record(scenario, "simulated", seed, Plan(scenario, seed, 1).window, units)
-
-
-def _unchanged(rules: Rules, index: int) -> tuple[bool, bool]:
+def stopped(new: RunRecord, old: RunRecord, rules: Rules) -> tuple[bool, bool]:
     """Whether a build without a change is stopped: by two samples, and seed by seed."""
-    first = FIRST_SEED + 2 * index * REPLICATIONS
-    old, new = (_run({}, seed, REPLICATIONS) for seed in (first, first + REPLICATIONS))
     renumbered = replace(new, seed=old.seed)
-    return _stopped(gate([new], [old], rules)), _stopped(gate([renumbered], [old], rules))
+    return _is_stopped(gate([new], [old], rules)), _is_stopped(gate([renumbered], [old], rules))
 
 
-def _stopped(verdict: GateVerdict) -> bool:
+def _is_stopped(verdict: GateVerdict) -> bool:
     return verdict.code == code_of("regressed")
 
 
-def _changed(rules: Rules, factors: Factors, index: int) -> dict[str, tuple[float, bool]]:
-    """How far each KPI has moved in one build, and whether that alone would have stopped it."""
-    first = FIRST_SEED + index * POWER_REPLICATIONS
-    new, old = (_run(turned, first, POWER_REPLICATIONS) for turned in (factors, {}))
-    findings = _findings(new, old)
-    return {
-        found.kpi.name: (_mean_of(found), _caught(findings, found, rules)) for found in findings
-    }
+def caught(
+    new: RunRecord, old: RunRecord, names: Container[str], rules: Rules
+) -> Iterator[tuple[str, tuple[float, bool]]]:
+    """How far each of these KPIs has moved in a build, and whether that alone would have stopped
+    it."""
+    found = findings(new, old)
+    for one in found:
+        if one.kpi.name in names:
+            yield one.kpi.name, (change_of(one), _is_caught(found, one, rules))
 
 
-def _findings(new: RunRecord, old: RunRecord) -> list[Finding]:
-    return find(Pool([new]), Pool([old]), asked_of(judge(new)))
-
-
-def _caught(findings: Sequence[Finding], one: Finding, rules: Rules) -> bool:
+def _is_caught(found: Sequence[Finding], one: Finding, rules: Rules) -> bool:
     """Whether ``one`` is regressed while all others are as they were."""
-    alone = [
-        found if found is one else replace(found, shift=None, proven=True) for found in findings
+    alone = [each if each is one else replace(each, shift=None, proven=True) for each in found]
+    changes = decide(alone, rules.alpha, rules.least)
+    return any(change.kpi is one.kpi and change.word == "regressed" for change in changes)
+
+
+# --------------------------------------------------------------------------- all blocks
+
+
+def _rates(question: Question, answers: Sequence[Answer]) -> Rates:
+    """What all blocks together say to one question."""
+    powers = [
+        _power(name, change.replications, answers)
+        for change in question.changes
+        for name in change.world.knobs
     ]
-    (change,) = [
-        change for change in decide(alone, rules.alpha, rules.least) if change.kpi is one.kpi
-    ]
-    return change.word == "regressed"
+    return Rates(question.title, list(_alarms(answers)), powers)
 
 
-def _mean_of(found: Finding) -> float:
-    return found.shift.mean if found.shift is not None else 0.0
+def _alarms(answers: Sequence[Answer]) -> Iterator[Alarms]:
+    for size in SIZES:
+        pairs = [pair for answer in answers for pair in answer.stopped[size]]
+        for way, name in enumerate(("two samples", "seed by seed")):
+            yield Alarms(name, size, len(pairs), sum(pair[way] for pair in pairs))
 
 
-# --------------------------------------------------------------------------- known changes
+def _power(name: str, replications: int, answers: Sequence[Answer]) -> Power:
+    builds = [answer.caught[name] for answer in answers if answer.caught]
+    change = fsum(moved for moved, _ in builds) / len(builds)
+    found = sum(is_caught for _, is_caught in builds)
+    return Power(BY_NAME[name], replications, change, len(builds), found)
 
 
-def _calibrated(
-    world: Mapping[str, Knob], workers: Executor, rules: Rules, progress: Progress
-) -> Factors:
-    """Factors under which every KPI is worse by :data:`TIMES` its least change, by bisection.
+@contextmanager
+def _workers() -> Iterator[Executor]:
+    """A process a processor; started afresh, since a copy of a process with threads may hang.
 
-    All knobs of a world at once, since what one does to the KPI of another has to be made up for.
+    Whatever ends it, Ctrl-C for example, only what is under way is waited for.
     """
-    harmless = {name: log(knob.harmless) for name, knob in world.items()}
-    harmful = {name: log(knob.harmful) for name, knob in world.items()}
-    seeds = range(FIRST_SEED, FIRST_SEED + CALIBRATION_SEEDS, _AT_ONCE)
-    factors: dict[str, float] = {}
-    for _ in range(ROUNDS):
-        factors = {name: exp((harmless[name] + harmful[name]) / 2) for name in world}
-        parts = list(workers.map(partial(_moved, factors), seeds))
-        for name in world:
-            found = [one for part in parts for one in part if one.kpi.name == name]
-            side = harmful if _enough(found, rules) else harmless
-            side[name] = log(factors[name])
-        progress(1)
-    return factors
-
-
-def _moved(factors: Factors, first: int) -> list[Finding]:
-    """A few replications of the changed world against the plain one."""
-    return _findings(_run(factors, first, _AT_ONCE), _plain(first))
-
-
-@lru_cache(maxsize=CALIBRATION_SEEDS // _AT_ONCE)
-def _plain(first: int) -> RunRecord:
-    return _run({}, first, _AT_ONCE)
-
-
-def _enough(found: Sequence[Finding], rules: Rules) -> bool:
-    """Whether one KPI is worse by more than is wanted, on average over these findings."""
-    kpi, old = found[0].kpi, _mean([one.old or 0.0 for one in found])
-    wanted = rules.least[kpi.name]
-    low, high = Scale(kpi).bounds(replace(wanted, amount=wanted.amount * TIMES), old)
-    moved = _mean([_mean_of(one) for one in found])
-    return moved > high if kpi.better == "lower" else moved < low
-
-
-# --------------------------------------------------------------------------- processes
-
-
-def _mean(values: Sequence[float]) -> float:
-    return fsum(values) / len(values)
-
-
-def _workers() -> Executor:
-    """A process a processor; started afresh, since a copy of a process with threads may hang."""
-    return ProcessPoolExecutor(mp_context=get_context("spawn"))
-
-
-def _counted(results: Iterable[R], progress: Progress) -> Iterator[R]:
-    for result in results:
-        progress(1)
-        yield result
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -172,16 +172,27 @@ def test_baselines_are_shown_and_added_to(saved: Path, run: Run) -> None:
 def test_the_self_test_can_fail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its exit code is that of its worst aim; the numbers as lines, or as JSON alone on stdout."""
     from reports.kpis import BY_NAME
-    from sim.error_rates import Alarms, Power
+    from sim.error_rates import Alarms, Power, Rates, SelfTest
 
-    def powers(*_: object) -> list[Power]:
-        return [Power(BY_NAME["d1_query_p95"], 0.1, 30, 30)]
-
-    monkeypatch.setattr("sim.self_test.powers", powers)
+    power = Power(BY_NAME["d1_query_p95"], 20, 0.1, 30, 30)
     for stopped, code, word in ((0, 0, "pass"), (7, 21, "inconclusive"), (40, 20, "missed")):
-        alarms = [Alarms("two samples", 1000, stopped)]
-        monkeypatch.setattr("sim.self_test.false_alarms", lambda *_, found=alarms: found)
+        alarms = Alarms("two samples", 3, 1000, stopped)
+        found = SelfTest(0.01, [Rates("the rules", [alarms], [power])])
+        monkeypatch.setattr("sim.self_test.measure", lambda *_, found=found: found)
         ran = run("gate", "--self-test", "--quiet")
         assert (ran.code, ran.last.split()[:2]) == (code, [str(code), word])
     told = run("gate", "--self-test", "--quiet", "--json")
     assert json.loads(told.out)["verdict"] == "missed"
+
+
+def test_the_self_test_needs_a_change_to_catch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A least change of nothing is wrong input, said in a sentence."""
+    from sim.known_changes import NothingToCatch
+
+    def measure(*_: object) -> None:
+        raise NothingToCatch("d1_query_p95: 2 times nothing")
+
+    monkeypatch.setattr("sim.self_test.measure", measure)
+    ran = run("gate", "--self-test", "--quiet")
+    assert ran.code == 23
+    assert "--self-test: d1_query_p95: 2 times nothing" in ran.err
