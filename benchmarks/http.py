@@ -82,15 +82,15 @@ def _rates(rounds: int) -> None:
 
 
 def _memory(requests: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        with _server([*SERVE, "--d1", f"sqlite:{folder}/d1.sqlite"]) as (url, process):
-            mixed = _Events(url, "/track", every=10, look_up=_known())
-            print(f"{'requests':>12} {'MiB':>8}")
-            done = 0
-            for step in range(1, STEPS + 1):
-                while done < requests * step // STEPS:
-                    done += round(mixed())
-                print(f"{done:12,} {process.memory_info().rss / 2**20:8.1f}", flush=True)
+    folder = tempfile.TemporaryDirectory()
+    with folder as place, _server([*SERVE, "--d1", f"sqlite:{place}/d1"]) as (url, process):
+        mixed = _Events(url, "/track", every=10, look_up=_known())
+        print(f"{'requests':>12} {'MiB':>8}")
+        done = 0
+        for step in range(1, STEPS + 1):
+            while done < requests * step // STEPS:
+                done += round(mixed())
+            print(f"{done:12,} {process.memory_info().rss / 2**20:8.1f}", flush=True)
 
 
 class _Events:
