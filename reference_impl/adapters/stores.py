@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import apsw
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -41,7 +41,11 @@ SQLITE_MEMORY = "sqlite::memory:"
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 2.0
-"""Within a request there is no time to wait longer for a store that is down."""
+"""Within a request there is no time to wait longer for a store that is down, or for its turn."""
+
+CONNECTIONS = 64
+"""To one Redis, whose one thread they keep busy; whoever asks beyond them waits for one that is
+free. The client's own pool would refuse instead."""
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
@@ -70,8 +74,10 @@ async def open_kv(url: str = MEMORY, *, now_s: Callable[[], float] = time.time) 
         raise BadStoreUrl(f"{without_secrets(url)}: expected {KV_URLS}")
     try:
         bare, options = _options(url, {"namespace": str, "write_spacing_s": float})
-        redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             bare,
+            max_connections=CONNECTIONS,
+            timeout=ANSWER_TIMEOUT_S,
             socket_timeout=ANSWER_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 1),
@@ -80,6 +86,7 @@ async def open_kv(url: str = MEMORY, *, now_s: Callable[[], float] = time.time) 
         raise
     except ValueError:  # its words may show a part of what it could not read
         raise BadStoreUrl(f"{without_secrets(url)}: expected {KV_URLS}") from None
+    redis = Redis.from_pool(pool)
     try:
         await redis.ping()
     except (RedisError, OSError) as error:

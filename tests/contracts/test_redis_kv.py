@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from reference_impl.adapters import open_kv
 from reference_impl.adapters.redis_kv import SLACK_S, SWEEP_EVERY, RedisKV
+from reference_impl.adapters.stores import CONNECTIONS
 from reference_impl.ports import KVError
 from tests.valkey import Valkey, running_valkey
 
@@ -30,6 +31,23 @@ def test_a_key_takes_one_write_in_its_spacing(valkey: Valkey) -> None:
         await asyncio.gather(one.close(), other.close())
 
     asyncio.run(main())
+
+
+def test_a_crowd_waits_for_its_turn(valkey: Valkey) -> None:
+    """More operations at once than there are connections: none is refused, and no more are open."""
+
+    async def main() -> int:
+        kv = await open_kv(f"{valkey.url}?namespace=crowd")
+        redis: Any = Redis(unix_socket_path=valkey.url.removeprefix("unix://"))
+        before = len(await redis.client_list())
+        crowd = range(5 * CONNECTIONS)
+        await asyncio.gather(*(kv.put(f"{number}", "v") for number in crowd))
+        assert set(await asyncio.gather(*(kv.get(f"{number}") for number in crowd))) == {"v"}
+        opened = len(await redis.client_list()) - before
+        await asyncio.gather(kv.close(), redis.aclose())
+        return opened
+
+    assert asyncio.run(main()) < CONNECTIONS
 
 
 def test_ended_keys_leave_the_sets(valkey: Valkey) -> None:
