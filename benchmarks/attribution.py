@@ -14,8 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from benchmarks.rounds import compare, table
-from reference_impl.attribution import Model, Touch, models
-from reference_impl.markov import Channel, removal_effects
+from reference_impl.attribution.markov import Channel, removal_effects
+from reference_impl.attribution.models import Model, Touch, models
 from scenarios.journeys import COLUMNS, load_population
 from scenarios.schema import Data
 

@@ -20,13 +20,13 @@ from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
 from reference_impl.adapters.d1_binding import D1Binding, DirectExecutor
 from reference_impl.adapters.kv_reads import KVReads
 from reference_impl.adapters.sqlite import Command, SqliteEngine
-from reference_impl.batch import BatchAttributionProcessor
-from reference_impl.cache import CacheManager
+from reference_impl.cache.l1 import L1Cache
+from reference_impl.cache.manager import CacheManager
 from reference_impl.config import StackConfig
-from reference_impl.l1 import L1Cache
+from reference_impl.d1.queries import QueryOptimizer
+from reference_impl.isolate.batch import BatchAttributionProcessor
 from reference_impl.messages import Context, Evidence
 from reference_impl.ports import D1Database, D1Result, KVEntry, KVList, KVNamespace, Queue, Runtime
-from reference_impl.queries import QueryOptimizer
 from scenarios.journeys import load_population
 from scenarios.loader import load
 from sim.bridge import SimRuntime

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.rounds import compare, table
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.adapters.stores import open_d1
-from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.d1.schema import JOURNEY_COLUMNS
 
 CALLERS = 64
 EVENTS = 6_400

@@ -11,10 +11,10 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from reference_impl import queries
 from reference_impl.adapters.sqlite import Command, SqliteEngine
-from reference_impl.bulk import inserts
-from reference_impl.event_store import COLUMNS, NEW_EVENTS
+from reference_impl.d1 import queries
+from reference_impl.d1.bulk import inserts
+from reference_impl.d1.event_store import COLUMNS, NEW_EVENTS
 from scenarios.loader import load
 from sim.prepare import prepare
 

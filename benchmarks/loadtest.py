@@ -164,8 +164,8 @@ def _we_record() -> float:
     """All that the load test keeps of a request: blocks, lag, list, interval log."""
     from loadtest._rows import Row as Request
     from loadtest._rows import Rows
-    from reference_impl.hdr import Histogram
     from reference_impl.messages import Evidence
+    from reference_impl.profiling.hdr import Histogram
     from reports.record import Window
     from reports.recorder import Recorder
 

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 
 from reference_impl.adapters.embedded import embedded_deployment
-from reference_impl.http import Origin
+from reference_impl.http.app import Origin
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, Response
-from reference_impl.worker import Worker
 from scenarios.journeys import load_population
 from scenarios.loader import load
 from scenarios.requests import event_of

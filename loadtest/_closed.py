@@ -14,7 +14,7 @@ from gevent.pool import Group
 
 from loadtest._dispatch import Arrival, Clock, arrivals
 from loadtest._workload import Part, Workload
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import ROUTES, Unit
 from scenarios.plan import Plan
 

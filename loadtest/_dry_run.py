@@ -16,7 +16,7 @@ from loadtest._messages import Message, Messages
 from loadtest._secrets import MASK
 from loadtest._server import UNSEEN, EmulationFailed, Server
 from loadtest._workload import Workload
-from reference_impl.evidence_headers import decode
+from reference_impl.http.evidence_headers import decode
 from reports.cli import NOT_VALID, WRONG_INPUT
 from scenarios.plan import ATTRIBUTION
 

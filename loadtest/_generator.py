@@ -20,9 +20,9 @@ from loadtest._schedule import schedule
 from loadtest._tally import Tally
 from loadtest._watch import Watch
 from loadtest._workload import Part, Workload
-from reference_impl.evidence_headers import decode
-from reference_impl.hdr import Histogram
+from reference_impl.http.evidence_headers import decode
 from reference_impl.messages import Evidence, Layer, Lookup
+from reference_impl.profiling.hdr import Histogram
 from reports import hlog
 from reports.record import ROUTES, Unit
 from reports.recorder import Recorder

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_impl.hdr import rank_of
+from reference_impl.profiling.hdr import rank_of
 from reports.files import whole_file
 from reports.kpis import P
 from reports.record import Window

@@ -9,8 +9,8 @@ from typing import Any
 
 from loadtest._client import Answer, Client, Failed
 from loadtest._options import Setup
-from reference_impl.hdr import Histogram
 from reference_impl.messages import Layer
+from reference_impl.profiling.hdr import Histogram
 from reports.recorder import Recorder
 
 EMULATION_PATH = "/api/emulation/start"

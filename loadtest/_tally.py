@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, Self
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 
 
 class Halt(NamedTuple):

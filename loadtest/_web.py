@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import request
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.merge import merge
 from reports.record import ROUTES, Unit
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from reference_impl.attribution import Direct
+from reference_impl.attribution.models import Direct
 from reference_impl.keys import stable_share
 
 CACHE_TTL_S: Mapping[str, int] = MappingProxyType(

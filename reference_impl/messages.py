@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from reference_impl.l1 import L1Cache
 from reference_impl.ports import D1Database, KVNamespace, Queue
+
+if TYPE_CHECKING:
+    from reference_impl.cache.l1 import L1Cache
 
 
 class Layer(StrEnum):

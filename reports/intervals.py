@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from scipy import special
 
-from reference_impl.hdr import Histogram, rank_of
+from reference_impl.profiling.hdr import Histogram, rank_of
 
 CONFIDENCE = 0.95
 MIN_SAMPLES = 90

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import Unit
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports import intervals
 from reports.intervals import Estimate, Sample, Share, nothing
 from reports.kpis import STALENESS, Kpi

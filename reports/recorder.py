@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
-from reference_impl.hdr import Histogram
 from reference_impl.messages import HITS, D1Call, Evidence, Layer, Lookup
+from reference_impl.profiling.hdr import Histogram
 from reports.record import ROUTES, Unit, Window
 
 __all__ = ["Recorder", "Window"]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import InitErrorDetails
 
-from reference_impl.attribution import Direct
+from reference_impl.attribution.models import Direct
 from reports.kpis import BY_NAME, KPI_NAMES
 from scenarios.parts import NAME, Part, distinct, known, some
 from scenarios.problems import problem, refuse

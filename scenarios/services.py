@@ -15,7 +15,7 @@ from reference_impl.config import (
     KV_MIN_EXPIRATION_TTL_S,
     MAX_TTL_JITTER,
 )
-from reference_impl.schema import COLUMNS, INDEXES
+from reference_impl.d1.schema import COLUMNS, INDEXES
 from scenarios.parts import LatencyMs, Part, distinct, known
 from scenarios.regions import D1Region
 

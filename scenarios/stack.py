@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reference_impl.config import StackConfig
-from reference_impl.isolate_memory import MemorySizes
+from reference_impl.isolate.memory import MemorySizes
 from scenarios.schema import Scenario
 from scenarios.world import Edge
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
+from reference_impl.cache.l2 import L2Cache
 from reference_impl.config import StackConfig
-from reference_impl.isolate_memory import IsolateMemory
-from reference_impl.l2 import L2Cache
+from reference_impl.isolate.memory import IsolateMemory
+from reference_impl.isolate.worker import Worker
 from reference_impl.ports import Runtime
-from reference_impl.worker import Worker
 from scenarios.stack import memory_sizes
 from scenarios.world import Edge
 from sim.invocation import Invocation

@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
 from reference_impl.adapters.embedded import new_instance, process_rss_bytes
-from reference_impl.http import Call, Origin
-from reference_impl.http_resource import read_json
+from reference_impl.http.app import Call, Origin
+from reference_impl.http.resource import read_json
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.ports import DeadLetters, Job
-from reference_impl.profiler import UNANSWERED, LatencyProfiler
-from reference_impl.worker import Worker
+from reference_impl.profiling.profiler import UNANSWERED, LatencyProfiler
 from scenarios.plan import Plan
 from scenarios.schema import Scenario
 from sim.prepare import Prepared

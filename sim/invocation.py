@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from reference_impl.l1 import L1Cache
+from reference_impl.cache.l1 import L1Cache
 from reference_impl.messages import Evidence
 from reference_impl.ports import Latch, Runtime
 from sim.draws import Draws

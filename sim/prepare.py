@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from reference_impl.adapters.sqlite import Command, SqliteEngine
-from reference_impl.answers import attribution_text
-from reference_impl.attribution import Touch, models
-from reference_impl.attributor import LEARNS, Credited, learnt_credit
-from reference_impl.history import MAX_PAGE, read_history
-from reference_impl.markov import NO_HISTORY, RemovalEffects
+from reference_impl.attribution.answers import attribution_text
+from reference_impl.attribution.markov import NO_HISTORY, RemovalEffects
+from reference_impl.attribution.models import Touch, models
+from reference_impl.d1.history import MAX_PAGE, read_history
+from reference_impl.isolate.attributor import LEARNS, Credited, learnt_credit
 from reference_impl.ports import SqlValue
 from scenarios.journeys import Population, load_population
 from scenarios.schema import Scenario

@@ -12,8 +12,8 @@ from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
 from reference_impl.adapters.embedded import EmbeddedDeployment
 from reference_impl.adapters.server import MakeApp
 from reference_impl.adapters.stores import open_stores
-from reference_impl.http import create_app
-from reference_impl.rate_limit import RateLimit
+from reference_impl.http.app import create_app
+from reference_impl.http.rate_limit import RateLimit
 from scenarios.journeys import load_population
 from scenarios.schema import Scenario
 from scenarios.stack import memory_sizes, stack_config

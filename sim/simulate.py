@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import apsw
 
+from reference_impl.isolate.worker import ATTRIBUTION, TRACKING
 from reference_impl.messages import Evidence, Response
-from reference_impl.worker import ATTRIBUTION, TRACKING
 from reports.record import RunRecord, Unit
 from reports.recorder import Recorder
 from reports.samples import FAILED, Samples

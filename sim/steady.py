@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reference_impl.isolate.worker import ATTRIBUTION
 from reference_impl.keys import cache_key
-from reference_impl.worker import ATTRIBUTION
 from scenarios.plan import cumulative
 from scenarios.schema import Scenario
 from scenarios.stack import stack_config

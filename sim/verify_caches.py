@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reference_impl.l1 import L1Cache
+from reference_impl.cache.l1 import L1Cache
 from reports.samples import Samples
 from scenarios.plan import US_PER_S, Plan
 from scenarios.schema import Scenario

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_impl.worker import ATTRIBUTION, TRACKING
+from reference_impl.isolate.worker import ATTRIBUTION, TRACKING
 from reports.samples import FAILED, Samples, SampleTable
 from scenarios.plan import US_PER_S, Plan
 from scenarios.schema import Scenario

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 from reference_impl.adapters.batch_queue import BatchQueue
 from reference_impl.adapters.d1_binding import D1Binding
 from reference_impl.adapters.sqlite import SqliteEngine
-from reference_impl.ingest import sweep_for_ever
+from reference_impl.isolate.ingest import sweep_for_ever
+from reference_impl.isolate.worker import ATTRIBUTION, Worker
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.ports import DeadLetters, Message, Runtime
-from reference_impl.worker import ATTRIBUTION, Worker
 from scenarios.schema import Scenario
 from scenarios.stack import stack_config
 from scenarios.world import Node

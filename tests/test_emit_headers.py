@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from reference_impl.evidence_headers import decode
+from reference_impl.http.evidence_headers import decode
 from reference_impl.messages import D1Call, Layer, Lookup
 
 PAGE = (Path(__file__).parents[1] / "docs" / "emit-headers.md").read_text()

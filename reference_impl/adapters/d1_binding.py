@@ -7,8 +7,8 @@ from typing import Any, Protocol, cast
 
 from reference_impl.adapters.d1_rules import AS_THEY_ARE, NO_STATEMENT, bound
 from reference_impl.adapters.sqlite import Command, SqliteEngine
+from reference_impl.d1.statements import MAX_BOUND_VALUES
 from reference_impl.ports import D1Error, D1ExecResult, D1Result, D1Statement, SqlValue
-from reference_impl.statements import MAX_BOUND_VALUES
 
 
 class Executor(Protocol):

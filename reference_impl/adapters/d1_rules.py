@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 import apsw
 
+from reference_impl.d1.statements import MAX_BOUND_VALUES
 from reference_impl.ports import D1Error, SqlValue
-from reference_impl.statements import MAX_BOUND_VALUES
 
 AS_THEY_ARE = frozenset({str, int, bytes, type(None)})
 """Types of values that :func:`bound` would leave alone."""

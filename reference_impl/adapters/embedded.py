@@ -18,16 +18,16 @@ from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
 from reference_impl.adapters.d1_binding import DirectExecutor
 from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.adapters.stores import D1Store, Stores, open_kv, open_queue
+from reference_impl.cache.l1 import L1Cache
 from reference_impl.config import StackConfig
-from reference_impl.http import Call, Origin
-from reference_impl.ingest import sweep_for_ever
-from reference_impl.isolate_memory import IsolateMemory, MemorySizes
-from reference_impl.l1 import L1Cache
+from reference_impl.http.app import Call, Origin
+from reference_impl.isolate.ingest import sweep_for_ever
+from reference_impl.isolate.memory import IsolateMemory, MemorySizes
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Evidence, Response
 from reference_impl.ports import D1Database, DeadLetters, KVNamespace, Message, Queue
-from reference_impl.profiler import UNANSWERED, LatencyProfiler
+from reference_impl.profiling.profiler import UNANSWERED, LatencyProfiler
 from reference_impl.times import from_wall_us
-from reference_impl.worker import Worker
 
 
 @dataclass(slots=True)

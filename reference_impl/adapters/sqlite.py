@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from reference_impl import migrations, schema
 from reference_impl.adapters.d1_rules import (
     LIMITS,
     NO_STATEMENT,
@@ -23,6 +22,7 @@ from reference_impl.adapters.d1_rules import (
     may_be_several,
     refusal,
 )
+from reference_impl.d1 import migrations, schema
 from reference_impl.ports import D1Error, D1Result, SqlValue
 
 KNOWN_TEXTS = 1000

@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from reference_impl.adapters.batch_queue import FULL, MAX_BACKLOG, BatchQueue, Deliver, check_batch
+from reference_impl.d1.statements import MAX_BOUND_VALUES, in_parts, marks
 from reference_impl.ports import (
     D1Database,
     D1Error,
@@ -25,7 +26,6 @@ from reference_impl.ports import (
     QueueError,
     Runtime,
 )
-from reference_impl.statements import MAX_BOUND_VALUES, in_parts, marks
 
 MAX_MESSAGE_BYTES = 128_000
 MAX_SEND_BYTES = 256_000

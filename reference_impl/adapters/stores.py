@@ -96,7 +96,7 @@ async def open_kv(url: str = MEMORY, *, now_s: Callable[[], float] = time.time) 
 
 
 async def open_d1(url: str = SQLITE_MEMORY) -> D1Store:
-    """The D1 database at ``url``, as it is: the schema is up to ``reference_impl.migrations``.
+    """The D1 database at ``url``, as it is: the schema is up to ``reference_impl.d1.migrations``.
 
     Raises:
         BadStoreUrl: for what is no such URL.

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from reference_impl.cache import CacheManager
+from reference_impl.cache.manager import CacheManager
 from reference_impl.config import StackConfig
+from reference_impl.d1.queries import QueryOptimizer
 from reference_impl.keys import KV_MAX_KEY_BYTES, cache_key
-from reference_impl.queries import QueryOptimizer
 from tests.reference_impl.fakes import Edge
 from tests.reference_impl.looking import TYPE, Source, look
 from tests.reference_impl.touches import touch

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from reference_impl.evidence_headers import decode
+from reference_impl.http.evidence_headers import decode
+from reference_impl.isolate.worker import MAX_BATCH_CONVERSIONS
 from reference_impl.messages import D1Call, Evidence, Layer
-from reference_impl.profiler import MAX_SERIES, SLOW_KEPT
-from reference_impl.worker import MAX_BATCH_CONVERSIONS
+from reference_impl.profiling.profiler import MAX_SERIES, SLOW_KEPT
 from tests.reference_impl.site import (
     AUTH,
     EVENT,

@@ -14,13 +14,13 @@ import pytest
 
 from reference_impl.adapters.embedded import EmbeddedDeployment
 from reference_impl.adapters.sqlite import SqliteEngine
-from reference_impl.cache import CacheManager
+from reference_impl.cache.manager import CacheManager
 from reference_impl.config import StackConfig
-from reference_impl.http import Origin
+from reference_impl.http.app import Origin
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, D1Call, Evidence, KVCall, Layer, Lookup, Response
 from reference_impl.ports import KVError
-from reference_impl.profiler import UNANSWERED, LatencyProfiler, discard
-from reference_impl.worker import Worker
+from reference_impl.profiling.profiler import UNANSWERED, LatencyProfiler, discard
 from tests.reference_impl.deployed import attribution, deployed, track
 from tests.reference_impl.fakes import Edge
 from tests.reference_impl.looking import TYPE, Source, look

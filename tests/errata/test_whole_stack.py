@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_impl.attribution import MODELS, Touch
-from reference_impl.cache import SETTLE_S
+from reference_impl.attribution.models import MODELS, Touch
+from reference_impl.cache.manager import SETTLE_S
 from reference_impl.config import StackConfig
+from reference_impl.isolate.worker import Worker
 from reference_impl.ports import D1Error, Job, KVError, Message
 from reference_impl.times import from_wall_us
-from reference_impl.worker import Worker
 from tests.reference_impl.fakes import Edge, NodeKV
 
 CONFIG = StackConfig(l1_ttl_s=5, kv_cache_ttl_s=30, attribution_models=("linear", "u_shape"))

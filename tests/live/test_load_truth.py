@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reference_impl.hdr import Histogram, rank_of
+from reference_impl.profiling.hdr import Histogram, rank_of
 from reports import hlog
 from reports.record import ROUTES
 from scenarios.journeys import load_population

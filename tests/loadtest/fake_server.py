@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 
 EVIDENCE = (
     b"Cache-Status: L1; hit; detail=attribution\r\nServer-Timing: d1;dur=3.5, cpu;dur=1.2\r\n"

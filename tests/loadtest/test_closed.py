@@ -11,7 +11,7 @@ import pytest
 from loadtest._closed import SERIES, Users, add_estimates, supply
 from loadtest._dispatch import Arrival
 from loadtest._workload import Part, workload_of
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import Unit
 from tests.loadtest.fake_clock import FakeClock
 from tests.loadtest.setups import setup

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest._server import merge_window
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import Unit
 from reports.recorder import Recorder, Window
 

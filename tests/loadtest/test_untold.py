@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadtest._untold import note, untold, without_lookups
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import Unit
 
 

@@ -10,7 +10,7 @@ import pytest
 from loadtest._rows import Row, Rows
 from loadtest._tally import Tally
 from loadtest._validity import Seen, invalidities
-from reference_impl.hdr import TOP_US, Histogram
+from reference_impl.profiling.hdr import TOP_US, Histogram
 from reports.record import RunRecord, Unit, Window
 
 N = 1_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reference_impl.adapters.sqlite import Command
-from reference_impl.batch import BatchAttributionProcessor, BatchResult
-from reference_impl.cache import CacheManager
+from reference_impl.cache.manager import CacheManager
 from reference_impl.config import StackConfig
-from reference_impl.queries import QueryOptimizer
+from reference_impl.d1.queries import QueryOptimizer
+from reference_impl.isolate.batch import BatchAttributionProcessor, BatchResult
 from tests.reference_impl.fakes import Edge
 
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from reference_impl.adapters.embedded import EmbeddedDeployment, embedded_deployment
 from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.config import StackConfig
-from reference_impl.http import Origin
+from reference_impl.http.app import Origin
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, Evidence, Response
-from reference_impl.worker import Worker
 from tests.contracts.virtual_loop import VirtualLoop
 
 T = TypeVar("T")

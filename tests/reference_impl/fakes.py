@@ -10,7 +10,7 @@ from reference_impl.adapters.d1_binding import D1Binding
 from reference_impl.adapters.kv_reads import KVReads
 from reference_impl.adapters.kv_rules import check_key, check_list, check_put, page_of
 from reference_impl.adapters.sqlite import Command, SqliteEngine
-from reference_impl.l1 import L1Cache
+from reference_impl.cache.l1 import L1Cache
 from reference_impl.messages import Evidence
 from reference_impl.ports import (
     D1Database,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from reference_impl.cache import CacheManager
+from reference_impl.cache.manager import CacheManager
 from reference_impl.messages import Lookup
 from tests.reference_impl.fakes import Edge, FakeContext
 

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from reference_impl.adapters.embedded import EmbeddedDeployment, embedded_deployment
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.config import StackConfig
-from reference_impl.http import create_app
-from reference_impl.profiler import LatencyProfiler
+from reference_impl.http.app import create_app
+from reference_impl.profiling.profiler import LatencyProfiler
 
 T = TypeVar("T")
 TOKEN = "s3cret"

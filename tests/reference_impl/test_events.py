@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference_impl.d1.schema import JOURNEY_COLUMNS
 from reference_impl.events import Event, InvalidEvent, parse_event
-from reference_impl.schema import JOURNEY_COLUMNS
 
 GOOD: dict[str, Any] = {
     "user_id": "u1",

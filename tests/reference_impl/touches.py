@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reference_impl.event_store import Arrival
+from reference_impl.d1.event_store import Arrival
+from reference_impl.d1.queries import QueryOptimizer
 from reference_impl.events import parse_event
+from reference_impl.isolate.worker import Worker
 from reference_impl.ports import Message
-from reference_impl.queries import QueryOptimizer
-from reference_impl.worker import Worker
 from tests.reference_impl.fakes import Edge
 
 NOON = "2026-01-31T12:00:00.000Z"

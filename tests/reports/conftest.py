@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.kpis import KPI_NAMES
 from reports.record import Kind, RunRecord, Unit, Window, sha256
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.changes import Change
 from reports.effects import parse_limits, parse_min_effects
 from reports.gate import GateVerdict, Rules, gate

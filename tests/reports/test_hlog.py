@@ -11,7 +11,7 @@ from hdrh.log import HistogramLogReader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_impl.hdr import TOP_US, Histogram
+from reference_impl.profiling.hdr import TOP_US, Histogram
 from reports import hlog
 from tests.oracles.interval_log import counts_of, intervals
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.intervals import (
     Sample,
     Share,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.intervals import Sample
 from reports.plot import HEIGHT, WIDTH, Line, Panel, points, shared_scale, svg
 

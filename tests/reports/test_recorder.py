@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_impl.hdr import Histogram
 from reference_impl.messages import D1Call, Evidence, Layer, Lookup
+from reference_impl.profiling.hdr import Histogram
 from reports.record import Unit
 from reports.recorder import Recorder, Window
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import RunRecord
 from reports.sweep import Line, hit_ratio_change, last_line, print_lines, warnings
 from reports.table import make_console

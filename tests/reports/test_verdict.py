@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from reference_impl.hdr import Histogram
+from reference_impl.profiling.hdr import Histogram
 from reports.record import RunRecord, Unit
 from reports.verdict import CODES, KpiResult, Verdict, judge, worse
 

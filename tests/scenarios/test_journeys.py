@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from reference_impl.schema import JOURNEY_COLUMNS
+from reference_impl.d1.schema import JOURNEY_COLUMNS
 from reference_impl.times import from_wall_us, parse
 from scenarios.journeys import COLUMNS, EPOCH_US, Row, load_population
 from scenarios.schema import Data

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from reference_impl.http import NODE_HEADER, NUMBER_HEADER, create_app
+from reference_impl.http.app import NODE_HEADER, NUMBER_HEADER, create_app
 from scenarios.schema import Scenario
 from sim.emulate import EmulatedDeployment
 from sim.prepare import prepare

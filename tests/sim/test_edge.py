@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_impl.l1 import ENTRY_OVERHEAD_BYTES
+from reference_impl.cache.l1 import ENTRY_OVERHEAD_BYTES
 from scenarios.schema import Scenario
 from scenarios.stack import stack_config
 from scenarios.world import Edge

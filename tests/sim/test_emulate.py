@@ -7,10 +7,10 @@ import asyncio
 import httpx
 import pytest
 
-from reference_impl.evidence_headers import decode
-from reference_impl.hdr import Histogram
-from reference_impl.http import NODE_HEADER, NUMBER_HEADER
+from reference_impl.http.app import NODE_HEADER, NUMBER_HEADER
+from reference_impl.http.evidence_headers import decode
 from reference_impl.messages import Layer
+from reference_impl.profiling.hdr import Histogram
 from scenarios.parts import LatencyMs
 from sim.draws import Delays, Draws
 from sim.emulate import MAX_SEED, MAX_ZERO_IN_US

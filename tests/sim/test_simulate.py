@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reference_impl.worker import ATTRIBUTION, TRACKING
+from reference_impl.isolate.worker import ATTRIBUTION, TRACKING
 from reports.intervals import Share, ratio
 from reports.record import RunRecord, Unit, load
 from reports.samples import FAILED, SampleTable

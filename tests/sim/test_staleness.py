@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, Response
-from reference_impl.worker import Worker
 from scenarios.requests import event_of
 from scenarios.schema import Scenario
 from sim.bridge import SimRuntime

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, Layer, Lookup, Response
-from reference_impl.worker import Worker
 from scenarios.requests import event_of
 from tests.sim.small import MS, SECOND, always, scenario
 from tests.sim.worlds import Deployed

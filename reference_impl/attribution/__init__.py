@@ -1,0 +1,1 @@
+"""Who is credited for a conversion: seven models over a journey, and their answer as text."""

@@ -1,0 +1,1 @@
+"""What the stack asks of D1: schema, statements, and what an isolate remembers of answers."""

@@ -1,0 +1,1 @@
+"""The stack behind HTTP: resources, descriptions, statistics, evidence in headers."""

@@ -1,0 +1,1 @@
+"""What one isolate runs: its handlers, its consumer, and what follows from an event."""
