@@ -58,10 +58,11 @@ def run_both(options: argparse.Namespace) -> int:
     from reports.samples import agreement
     from reports.samples import load as load_samples
     from reports.tell import tell
+    from sim.into_folder import simulate_into
 
     scenario = scenarios.commands.scenario_of(options)
     out = output_folder(options.out, f"{scenario.name}-both")
-    simulated = sim.commands.simulate_into(
+    simulated = simulate_into(
         out / "simulated", scenario, scenario.seed, sim.commands.REPLICATIONS, options.quiet
     )
     if simulated[0].invalid:  # interrupted

@@ -6,16 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.cli import Commands, Parser, WrongInput, add_output, output_folder, whole
 from scenarios.commands import add_scenario, scenario_of
 
 if TYPE_CHECKING:
-    from reports.tell import Run
     from scenarios.schema import Scenario
     from sim.serve import StoreUrls
 
@@ -42,6 +39,7 @@ def add_to(commands: Commands) -> None:
 def simulate(options: argparse.Namespace) -> int:
     """Answer a scenario in virtual time, or several that differ in one value."""
     from reports.tell import tell
+    from sim.into_folder import simulate_into
 
     if options.vary:
         from sim.vary import vary
@@ -68,29 +66,6 @@ def _with_found_warmup(scenario: Scenario, seed: int) -> tuple[Scenario, str]:
     except NoSteadyState as error:
         raise WrongInput(f"--warmup auto: {error}") from None
     return with_warmup(scenario, found_s), f"warm-up of {found_s:.3g} s by MSER-5, seed {seed}"
-
-
-def simulate_into(
-    out: Path,
-    scenario: Scenario,
-    seed: int,
-    replications: int,
-    quiet: bool,
-    notes: Sequence[str] = (),
-) -> Run:
-    """Simulate with a progress bar, write record and samples into ``out``, and judge."""
-    from reports.progress import Counter
-    from reports.tell import judge_and_save
-    from scenarios.plan import Plan
-    from sim.simulate import simulate
-
-    planned = Plan(scenario, seed, 1).expected_requests() * replications
-    with Counter("simulating", planned, quiet=quiet) as counter:
-        record, samples = simulate(scenario, seed, replications, counter.advance)
-    record.notes += notes
-    out.mkdir(parents=True, exist_ok=True)
-    samples.save(out)
-    return judge_and_save(record, out)
 
 
 def verify(options: argparse.Namespace) -> int:

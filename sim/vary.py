@@ -12,7 +12,7 @@ from reports.sweep import Line, last_line, print_lines, warnings
 from reports.table import make_console
 from scenarios.commands import scenario_of
 from scenarios.schema import Scenario
-from sim.commands import simulate_into
+from sim.into_folder import simulate_into
 
 
 def vary(options: argparse.Namespace) -> int:
