@@ -125,3 +125,15 @@ def test_hot_keys_wait_for_their_turns() -> None:
     assert words["queue_processing_p95"] in ("missed", "alert")
     assert words["cache_hit_ratio"] not in ("missed", "alert")
     assert found.pooled("staleness.age")[0].count > 0.3 * found.count("requests.attribution")
+
+
+def test_too_many_events_for_d1_are_named() -> None:
+    """Tracking has no latency and fails; the thread is asked for more than it can do; look-ups hit."""
+    found = run("stress/d1_overload", "measure.window_s=2")
+    words = results(found)
+    assert words["tracking_latency_p95"] == words["error_ratio"] == "alert"
+    assert words["cache_hit_ratio"] == "pass"
+    (tracking,) = [each for each in judge(found).kpis if each.name == "tracking_latency_p95"]
+    assert tracking.value is None
+    asked_us, window_us = (found.count(f"load.d1.{what}") for what in ("asked_us", "window_us"))
+    assert asked_us > 1.2 * window_us
