@@ -128,7 +128,7 @@ def test_hot_keys_wait_for_their_turns() -> None:
 
 
 def test_too_many_events_for_d1_are_named() -> None:
-    """Tracking has no latency and fails; the thread is asked for more than it can do; look-ups hit."""
+    """Tracking fails and has no latency; look-ups hit; the thread that is full is found."""
     found = run("stress/d1_overload", "measure.window_s=2")
     words = results(found)
     assert words["tracking_latency_p95"] == words["error_ratio"] == "alert"
