@@ -23,6 +23,7 @@ from scenarios.requests import event_of, layers_of
 from scenarios.schema import Scenario
 from sim import laws
 from sim.bridge import START_WALL_US, SimRuntime
+from sim.interrupt import between_events
 from sim.prepare import Prepared, prepare
 from sim.steady import fill_caches
 from sim.world import Call, World
@@ -57,15 +58,15 @@ def simulate(
     units: list[Unit] = []
     invalid: list[str] = []
     try:
-        prepared = prepare(scenario)
-        for index in range(replications):
-            kept = samples if index == 0 else None
-            with quiet_collector():
-                replication = Replication(scenario, seed + index, prepared, kept, progress)
+        with quiet_collector(), between_events() as check:
+            prepared = prepare(scenario)
+            for index in range(replications):
+                kept = samples if index == 0 else None
+                replication = Replication(scenario, seed + index, prepared, kept, progress, check)
                 unit = replication.run()
-            units.append(unit)
-            broken = replication.broken_laws(unit)
-            invalid += [f"replication {index + 1}: {law}" for law in broken]
+                units.append(unit)
+                broken = replication.broken_laws(unit)
+                invalid += [f"replication {index + 1}: {law}" for law in broken]
     except KeyboardInterrupt:
         invalid.append(f"interrupted after {len(units)} of {replications} replications")
     record = new_record(scenario, "simulated", seed, Plan(scenario, seed, 1).window, units)
@@ -94,7 +95,8 @@ def quiet_collector() -> Iterator[None]:
 
 
 class Replication:
-    """One run of the plan under one seed, from an empty or a steady start."""
+    """One run of the plan under one seed, from an empty or a steady start. ``check`` is called now
+    and then, between events, and ends it by raising."""
 
     def __init__(
         self,
@@ -103,12 +105,14 @@ class Replication:
         prepared: Prepared,
         samples: Samples | None = None,
         progress: Progress = lambda _count: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._scenario = scenario
         self._seed = seed
         self._conversions = prepared.population.conversions
         self._samples = samples
         self._progress = progress
+        self._check = check
         self._plan = Plan(scenario, seed, len(self._conversions))
         self._timeout_us = round(scenario.client.timeout_s * 1_000_000)
         self._recorder = Recorder(self._plan.window, cache_types=scenario.kpis.cache_types)
@@ -173,6 +177,7 @@ class Replication:
             rows = _rows(chunk)
             while ahead := list(islice(rows, LAID_OUT)):
                 await self._runtime.sleep_until(ahead[0].intended_us)
+                self._check()
                 for row in ahead:
                     self._start(row)
             self._progress(len(chunk))
