@@ -67,6 +67,9 @@ class Origin(NamedTuple):
     node: str | None = None
 
 
+NOWHERE = Origin()
+
+
 class Deployment(Measured, Protocol):
     """Where invocations run: embedded stores, or a modelled world."""
 
@@ -92,11 +95,11 @@ def create_app(
     guard = Guard(token)
     statistics = Statistics(deployment)
     resources = {
-        "/track": Resource({"POST": api.track, "OPTIONS": _preflight}, ANY_ORIGIN),
         "/api/attribution/batch": Resource(
             {"GET": api.attribution, "POST": guard.protect(api.attribution_batch)}
         ),
         "/api/attribution/{conversion_id:path}": Resource({"GET": api.attribution}),
+        "/track": Resource({"POST": api.track, "OPTIONS": _preflight}, ANY_ORIGIN),
         "/api/channels": Resource({"GET": api.channels}),
         **{
             PERFORMANCE + name: Resource({"GET": guard.protect(endpoint)})
@@ -181,11 +184,11 @@ class _Api:
 
 
 def _origin(request: Request) -> Origin:
-    number = header(request, NUMBER_HEADER) or ""
-    return Origin(
-        int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None,
-        header(request, NODE_HEADER),
-    )
+    number = header(request, NUMBER_HEADER)
+    if number is None:  # only an emulation asks, and names both
+        return NOWHERE
+    known = number.isascii() and number.isdigit() and len(number) < 16
+    return Origin(int(number) if known else None, header(request, NODE_HEADER))
 
 
 @lru_cache(maxsize=100)
