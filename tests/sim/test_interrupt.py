@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,14 @@ from sim.interrupt import between_events
 from sim.simulate import simulate
 
 SHORT = ["measure={warmup_s: 0.5, window_s: 1}"]
+
+
+@pytest.fixture(autouse=True)
+def plain_handler() -> Iterator[None]:
+    """Python's own, whatever an earlier test of the process has left."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupting(method: Callable[..., Any], at: int) -> Callable[..., Any]:
