@@ -61,11 +61,10 @@ def _events() -> Iterator[list[Command]]:
 
 
 def _credits(ids: list[str]) -> Iterator[list[Command]]:
-    sql = queries._INSERT_CREDITS + ", ".join([queries._CREDIT_ROW] * 13)
     for conversion_id in ids[:CALLS]:
         rows = [(conversion_id, "linear", i, "email", 7.69, None, NOW) for i in range(13)]
-        values = tuple(value for row in rows for value in row)
-        yield [Command(queries._FORGET_ATTRIBUTION, (conversion_id,)), Command(sql, values)]
+        insert = Command(*queries._insert_credits(rows))
+        yield [Command(queries._FORGET_ATTRIBUTION, (conversion_id,)), insert]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from reference_impl.adapters.batch_queue import FULL, MAX_BACKLOG, BatchQueue, Deliver, check_batch
-from reference_impl.d1.statements import MAX_BOUND_VALUES, in_parts, marks
+from reference_impl.d1.statements import MAX_BOUND_VALUES, in_parts, marks, places
 from reference_impl.ports import (
     D1Database,
     D1Error,
@@ -177,7 +177,7 @@ class SqliteQueue:
 
     def _insert(self, part: Sequence[_Outgoing]) -> D1Statement:
         values = [value for message in part for value in message[1:]]
-        return self._d1.prepare(_SEND + ", ".join(["(?, ?)"] * len(part))).bind(*values)
+        return self._d1.prepare(_SEND + places(2, len(part))).bind(*values)
 
     def _take_up(self, rows: Iterable[Sequence[Any]]) -> None:
         for row_id, text, accepted_us, failures in rows:

@@ -10,7 +10,7 @@ from typing import Any
 from reference_impl.d1 import schema
 from reference_impl.d1.arguments import BadArgument, checked_values
 from reference_impl.d1.channels import account
-from reference_impl.d1.statements import MAX_BOUND_VALUES, Command, in_parts, marks
+from reference_impl.d1.statements import MAX_BOUND_VALUES, Command, in_parts, places
 from reference_impl.ports import SqlValue
 from reference_impl.times import parse
 
@@ -119,6 +119,6 @@ def inserts(
 
 @lru_cache(maxsize=100)
 def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
-    values = ", ".join([f"({marks(len(columns))})"] * rows)
+    values = places(len(columns), rows)
     tail = " ON CONFLICT (event_id) DO NOTHING" if table == "user_journeys" else ""
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}{tail}"

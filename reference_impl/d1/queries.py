@@ -22,7 +22,7 @@ from reference_impl.d1.journeys import PAGE_SIZE, JourneyPage, Place, page_of, p
 from reference_impl.d1.migrations import READ_VERSION, VERSION
 from reference_impl.d1.query_cache import QueryCache, Question, Row, RowKeys, is_question, tables_in
 from reference_impl.d1.slow_queries import SlowQueryLog
-from reference_impl.d1.statements import MAX_BOUND_VALUES, Command, in_parts, marks
+from reference_impl.d1.statements import MAX_BOUND_VALUES, Command, in_parts, marks, places
 from reference_impl.messages import Context
 from reference_impl.ports import D1Error, Runtime, SqlValue
 from reference_impl.times import from_wall_us
@@ -59,8 +59,8 @@ _FORGET_MODEL = (
     "DELETE FROM multi_touch_attribution WHERE attribution_model = ? AND conversion_id IN ({})"
 )
 
-_CREDIT_ROW = "(?, ?, ?, ?, ?, ?, ?)"
-_CREDIT_ROWS_MAX = MAX_BOUND_VALUES // _CREDIT_ROW.count("?")
+_CREDIT_VALUES = 7
+_CREDIT_ROWS_MAX = MAX_BOUND_VALUES // _CREDIT_VALUES
 _INSERT_CREDITS = (
     "INSERT INTO multi_touch_attribution (conversion_id, attribution_model, touchpoint_index, "
     "utm_source, credit_percentage, role, created_at) VALUES "
@@ -360,5 +360,5 @@ def _credit_rows(conversion_id: str, model: str, attributed: Attributed) -> list
 
 
 def _insert_credits(rows: Sequence[tuple[SqlValue, ...]]) -> Command:
-    sql = _INSERT_CREDITS + ", ".join([_CREDIT_ROW] * len(rows))
+    sql = _INSERT_CREDITS + places(_CREDIT_VALUES, len(rows))
     return sql, tuple(value for row in rows for value in row)

@@ -21,6 +21,11 @@ def marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
+def places(columns: int, rows: int) -> str:
+    """``(?, ?), (?, ?)``: places for so many rows of so many values."""
+    return ", ".join([f"({marks(columns)})"] * rows)
+
+
 def in_parts(whole: Sequence[T], most: int) -> list[Sequence[T]]:
     """``whole`` in its order, in parts of ``most`` each but for the last."""
     return [whole[start : start + most] for start in range(0, len(whole), most)]

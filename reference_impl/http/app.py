@@ -67,9 +67,6 @@ class Origin(NamedTuple):
     node: str | None = None
 
 
-NOWHERE = Origin()
-
-
 class Deployment(Measured, Protocol):
     """Where invocations run: embedded stores, or a modelled world."""
 
@@ -184,9 +181,7 @@ class _Api:
 
 
 def _origin(request: Request) -> Origin:
-    number = header(request, NUMBER_HEADER)
-    if number is None:  # only an emulation asks, and names both
-        return NOWHERE
+    number = header(request, NUMBER_HEADER) or ""
     known = number.isascii() and number.isdigit() and len(number) < 16
     return Origin(int(number) if known else None, header(request, NODE_HEADER))
 
