@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from reference_impl.adapters.sqlite import Command, SqliteEngine
-from reference_impl.d1 import queries
+from reference_impl.d1 import conversions, queries
 from reference_impl.d1.bulk import inserts
 from reference_impl.d1.event_store import COLUMNS, NEW_EVENTS
 from scenarios.loader import load
@@ -49,7 +49,7 @@ def _row(title: str, engine: SqliteEngine, work: Iterator[list[Command]]) -> Non
 
 def _journeys(ids: list[str], count: int) -> Iterator[list[Command]]:
     for conversion_id in ids[:: len(ids) // count][:count]:
-        yield [Command(queries._JOURNEY, (conversion_id,))]
+        yield [Command(conversions.JOURNEY, (conversion_id,))]
 
 
 def _events() -> Iterator[list[Command]]:

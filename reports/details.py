@@ -8,7 +8,7 @@ from typing import NamedTuple
 from reference_impl.messages import HITS, Layer
 from reports import wording
 from reports.intervals import Sample
-from reports.kpis import P
+from reports.kpis import UNKNOWN_AGE, P
 from reports.readings import BYTES_PER_MIB, US_PER_MS
 from reports.record import ROUTES, RunRecord
 from reports.stability import loads, unstable
@@ -45,6 +45,9 @@ COUNTED = (
     ("Queue consumers at once, at most", "queue.consumers_max"),
 )
 """What the deployment counted, the warm-up included: the row's title, and the count it reads."""
+
+UNTOLD = ("Answers of unknown age", UNKNOWN_AGE)
+"""The row of answers that may be stale or not."""
 
 STALE = "staleness.age"
 """Answers that told a superseded state: for how long it had been, where the run can know."""
@@ -155,9 +158,10 @@ def load_rows(records: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def happened(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """Stale answers and the rows of :data:`COUNTED`: a title, and a text a record; only what
-    happened in one of them."""
-    rows = [(title, [record.count(name) for record in records]) for title, name in COUNTED]
+    """Stale answers, those that may be, and the rows of :data:`COUNTED`: a title, and a text a
+    record; only what happened in one of them."""
+    counted = (UNTOLD, *COUNTED)
+    rows = [(title, [record.count(name) for record in records]) for title, name in counted]
     texts = [(title, [f"{count:,}" for count in row]) for title, row in rows if any(row)]
     stale = [Sample(*record.pooled(STALE)) for record in records]
     if any(sample.size for sample in stale):

@@ -191,6 +191,9 @@ STALENESS = Kpi(
 """How old the stale answers are. Judged, and then counted, only where a scenario gives it limits:
 how old an answer may be is for its readers to say."""
 
+UNKNOWN_AGE = "staleness.unknown"
+"""The count of answers that do not tell which state they are of, since they leave touches out."""
+
 CATALOGUE = (*SEVEN, ERROR_RATIO)
 KPI_NAMES = tuple(kpi.name for kpi in SEVEN)
 BY_NAME = {kpi.name: kpi for kpi in (*CATALOGUE, STALENESS)}

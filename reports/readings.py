@@ -7,7 +7,7 @@ import math
 from reference_impl.profiling.hdr import Histogram
 from reports import intervals
 from reports.intervals import Estimate, Sample, Share, nothing
-from reports.kpis import STALENESS, Kpi
+from reports.kpis import STALENESS, UNKNOWN_AGE, Kpi
 from reports.record import RunRecord, Unit
 from reports.stability import UNSTABLE, unstable
 
@@ -45,8 +45,10 @@ def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
 
 
 def _answers_of_known_age(record: RunRecord) -> int:
-    """Answers to look-ups in a world that notes the age of each that is stale."""
-    return record.count("requests.attribution") if record.kind == "simulated" else 0
+    """Answers to look-ups in a world that notes the age of each that is stale; none of them where
+    some did not tell."""
+    known = record.kind == "simulated" and not record.count(UNKNOWN_AGE)
+    return record.count("requests.attribution") if known else 0
 
 
 def _ratio(record: RunRecord, kpi: Kpi) -> Estimate:

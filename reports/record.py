@@ -52,7 +52,8 @@ class Unit:
     ``cache.total`` (look-ups of the KPI's types), ``cache.<type>.<layer>`` with ``.negative`` for
     the "not there" and ``.stale`` for the stale among them, ``requests.<route>``, ``errors.part``
     (failed requests) and ``errors.total`` (all), ``failure.<reason>``, ``city.<code>`` (answers by
-    the data centre that gave them) and ``memory`` (how often it was reported).
+    the data centre that gave them), ``staleness.unknown`` (answers of unknown age) and ``memory``
+    (how often it was reported).
     """
 
     series: dict[str, Histogram] = field(default_factory=dict)

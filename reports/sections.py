@@ -71,7 +71,8 @@ DEFINITIONS = (
     (
         "Stale answer",
         "It was made from a state of the conversion's journey that a later commit, durable before"
-        " the question, had superseded. Its age runs from the first such commit to the question.",
+        " the question, had superseded. Its age runs from the first such commit to the question. It"
+        " is not known of an answer that leaves touches out.",
     ),
     (
         "Worker memory",

@@ -155,6 +155,9 @@ class _Observer:
     def stale(self, _asked_us: int, age_us: int) -> None:
         self._profiler.stale(age_us)
 
+    def unknown_age(self, _asked_us: int) -> None:
+        """Nothing: that no answer was stale is said of simulations only."""
+
 
 def _whole(body: Any, name: str, most: int) -> int:
     value = body.get(name) if isinstance(body, dict) else None

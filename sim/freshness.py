@@ -2,7 +2,8 @@
 
 An answer lists every touch of its journey, so their number says which state it was made from. An
 answer is stale when a later state was committed before it was asked for; its age is the time from
-the first such commit to the question.
+the first such commit to the question. An answer that leaves touches out does not say which state
+it tells: its age is not known, unless nothing was committed before.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ _INSERT = re.compile(r"\s*INSERT\s+(?:OR\s+\w+\s+)?INTO\s+user_journeys\s*\(([^)
 OnStale = Callable[[int, int], None]
 """Told when a stale answer was asked for, and its age, in microseconds."""
 
+OnUnknown = Callable[[int], None]
+"""Told when an answer of unknown age was asked for, in microseconds."""
+
 
 class Freshness:
     """Remembers commits that changed a journey, and compares answers with them."""
 
-    def __init__(self, engine: SqliteEngine, on_stale: OnStale) -> None:
+    def __init__(self, engine: SqliteEngine, on_stale: OnStale, on_unknown: OnUnknown) -> None:
         self._engine = engine
         self._on_stale = on_stale
+        self._on_unknown = on_unknown
         self._commits: dict[str, list[tuple[int, int]]] = {}
 
     def committed(self, command: Command, at_us: int) -> None:
@@ -49,8 +54,13 @@ class Freshness:
         if not self._commits or (conversion_id is not None and conversion_id not in self._commits):
             return
         answer = json.loads(body)
+        commits = self._commits.get(answer["conversion_id"], [])
+        if answer.get("truncated"):
+            if any(at_us <= asked_us for _, at_us in commits):
+                self._on_unknown(asked_us)
+            return
         told, since_us = len(answer["attribution"]), None
-        for touches, at_us in reversed(self._commits.get(answer["conversion_id"], [])):
+        for touches, at_us in reversed(commits):
             if touches <= told:
                 break
             if at_us <= asked_us:

@@ -9,7 +9,7 @@ from typing import Any
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.attribution.answers import attribution_text
 from reference_impl.attribution.markov import NO_HISTORY, RemovalEffects
-from reference_impl.attribution.models import Touch, models
+from reference_impl.attribution.models import Journey, Touch, models
 from reference_impl.d1.history import MAX_PAGE, read_history
 from reference_impl.isolate.attributor import LEARNS, Credited, learnt_credit
 from reference_impl.ports import SqlValue
@@ -70,9 +70,11 @@ def _answers(
     (execution,) = engine.execute([Command(_ALL_JOURNEYS, ())])
     texts = {}
     for conversion_id, rows in groupby(execution.rows, key=lambda row: row[0]):
-        journey = [Touch(source, at) for _, source, at in rows]
+        journey = Journey.of_latest([Touch(source, at) for _, source, at in rows])
         credited = (
-            learnt_credit(journey, effects, direct) if name == LEARNS else Credited(model(journey))
+            learnt_credit(journey.touches, effects, direct)
+            if name == LEARNS
+            else Credited(model(journey.touches))
         )
         texts[conversion_id] = attribution_text(conversion_id, name, journey, *credited)
     return [texts[conversion.conversion_id] for conversion in population.conversions]

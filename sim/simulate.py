@@ -12,6 +12,7 @@ import apsw
 
 from reference_impl.isolate.worker import ATTRIBUTION, TRACKING
 from reference_impl.messages import Evidence, Response
+from reports.kpis import UNKNOWN_AGE
 from reports.record import RunRecord, Unit
 from reports.recorder import Recorder
 from reports.samples import FAILED, Samples
@@ -268,6 +269,9 @@ class _Observer:
 
     def stale(self, asked_us: int, age_us: int) -> None:
         self._recorder.stale(asked_us, age_us)
+
+    def unknown_age(self, asked_us: int) -> None:
+        self._recorder.note(asked_us, UNKNOWN_AGE)
 
 
 class _Row(NamedTuple):

@@ -49,6 +49,8 @@ class Observer(Protocol):
 
     def stale(self, asked_us: int, age_us: int) -> None: ...
 
+    def unknown_age(self, asked_us: int) -> None: ...
+
 
 class World:
     """One deployment of the stack in the world of a scenario.
@@ -75,7 +77,7 @@ class World:
         self._consumer_draws = Draws(scenario, seed, "consumer.")
         self.kv = KVStore(runtime, scenario.kv, _spans(scenario, "kv_outage", zero_us))
         self.kv_regions = {node.region: Copies(self.kv) for node in scenario.edge.nodes}
-        self._freshness = Freshness(engine, observer.stale)
+        self._freshness = Freshness(engine, observer.stale, observer.unknown_age)
         self._d1 = self._database(scenario, engine)
         self.nodes = [self._node(scenario, node) for node in scenario.edge.nodes]
         self._home = self.nodes[_nearest_to_d1(scenario)]

@@ -3,7 +3,8 @@
 A path is the sequence of a journey's sources, oldest touch first. It is *converting* once for
 every conversion (all touches with its ``conversion_id``), and *null* once for every user none of
 whose touches belongs to a conversion. Touches without a conversion of a user who has converted
-are in no path: where their journey ends is not known.
+are in no path: where their journey ends is not known. Of either kind the latest touches count, as
+many as are credited of a conversion: D1 reads no others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from reference_impl.attribution.markov import Channel, RemovalEffects, removal_effects
+from reference_impl.attribution.models import MAX_TOUCHES
+from reference_impl.d1.conversions import IN_ORDER, LATEST_FIRST
 from reference_impl.ports import SqlValue
 
 Path = tuple[Channel, ...]
@@ -31,20 +34,31 @@ MAX_CHANNELS = 1000
 """Channels whose effects are learnt (assumption). Names are free text that anybody may send, and to
 solve the chain takes memory by the square and time by the cube of their number."""
 
-_IN_ORDER = "json_group_array(utm_source ORDER BY event_timestamp, position, id)"
+_PAGE = """WITH RECURSIVE page (name) AS (
+  SELECT min({0}) FROM user_journeys WHERE {0} > ?
+  UNION ALL
+  SELECT (SELECT min({0}) FROM user_journeys WHERE {0} > name) FROM page WHERE name IS NOT NULL
+  LIMIT ?)
+SELECT name, (SELECT {1} FROM (
+  SELECT utm_source, conversion_id, event_timestamp, position, id FROM user_journeys
+  WHERE {0} = name ORDER BY {2} LIMIT {3})) AS path
+FROM page WHERE name IS NOT NULL"""
+"""The names of a page are found one by one in the index, past all other touches of each, so they
+come in order."""
 
-CONVERTING = f"""WITH page AS (SELECT DISTINCT conversion_id FROM user_journeys
-  WHERE conversion_id > ? ORDER BY conversion_id LIMIT ?)
-SELECT conversion_id AS name, {_IN_ORDER} AS path FROM user_journeys
-WHERE conversion_id IN (SELECT conversion_id FROM page) GROUP BY conversion_id
-ORDER BY conversion_id"""
+_PATH = f"json_group_array(utm_source ORDER BY {IN_ORDER})"
 
-NULL = f"""WITH page AS (SELECT DISTINCT user_id FROM user_journeys
-  WHERE user_id > ? ORDER BY user_id LIMIT ?)
-SELECT user_id AS name, CASE WHEN max(conversion_id) IS NULL THEN {_IN_ORDER} END AS path
-FROM user_journeys WHERE user_id IN (SELECT user_id FROM page) GROUP BY user_id
-ORDER BY user_id"""
-"""A page of users, those who converted without a path, so that a page costs no more than it is."""
+CONVERTING = _PAGE.format("conversion_id", _PATH, LATEST_FIRST, MAX_TOUCHES)
+
+NULL = _PAGE.format(
+    "user_id",
+    f"CASE WHEN max(conversion_id) IS NULL THEN {_PATH} END",
+    "event_timestamp DESC, id",
+    MAX_TOUCHES,
+)
+"""A page of users, those who converted without a path, so that a page costs no more than it is.
+The index of users has no positions: where the bound falls among touches of one instant, those that
+came first count."""
 
 
 class Counts(NamedTuple):

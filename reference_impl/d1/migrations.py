@@ -4,7 +4,8 @@
 is version 0: empty, or made by the text of the specification, or by edgekpi 0.1. Its tables are
 rebuilt: times come into the one format, of rows with one ``event_id`` the first stays, and
 ``channel_performance`` is computed from the credits. Indexes and triggers of one's own on these
-tables are lost with the rebuilt ones. Version 1 had no outbox.
+tables are lost with the rebuilt ones. Version 1 had no outbox, and version 2 another index of a
+conversion's touches.
 
 House rules of this file: statements and their order only. Each is a single statement and safe to
 run by ``prepare`` alone, since D1's ``exec`` takes one line at a time.
@@ -16,7 +17,7 @@ from reference_impl.d1 import schema
 from reference_impl.d1.channels import RECOMPUTE
 from reference_impl.ports import D1Database, D1Error
 
-VERSION = 2
+VERSION = 3
 """The version of :mod:`schema` as it stands."""
 
 CREATE_VERSION = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY)"
@@ -43,9 +44,9 @@ def statements(
     if version == VERSION:
         return today
     stamp = f"INSERT INTO schema_version (version) VALUES ({VERSION})"
-    if version == 1:
-        return [schema.ADD_RESEND_AT, *today, stamp]
-    return [*(_REBUILT if used else []), *today, stamp]
+    if version == 0:
+        return [*(_REBUILT if used else []), *today, stamp]
+    return [*_CHANGES[version - 1 :], *today, stamp]
 
 
 async def migrate(d1: D1Database) -> int:
@@ -116,3 +117,6 @@ _REBUILT = [
     *(text for text in schema.TABLES if " conversion_values (" in text),
     RECOMPUTE,
 ]
+
+_CHANGES = (schema.ADD_RESEND_AT, schema.DROP_CONVERSION_INDEX)
+"""What versions 1, 2 and so on lack, beside what is created where it is missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from reference_impl.attribution.models import Credit, Touch
+from reference_impl.attribution.models import Credit, Journey
 from reference_impl.d1.arguments import (
     BadArgument,
     checked_count,
@@ -16,6 +16,13 @@ from reference_impl.d1.arguments import (
 from reference_impl.d1.bulk import Insertion
 from reference_impl.d1.calls import D1Calls
 from reference_impl.d1.channels import PERFORMANCE, VALUE_DECIMALS, account
+from reference_impl.d1.conversions import (
+    ATTRIBUTION_DATA,
+    JOURNEY,
+    journey_of,
+    journeys_of,
+    journeys_statement,
+)
 from reference_impl.d1.event_store import EventStore
 from reference_impl.d1.history import MAX_JOURNEYS, MAX_PAGE, ChannelHistory, read_history
 from reference_impl.d1.journeys import PAGE_SIZE, JourneyPage, Place, page_of, page_statement
@@ -29,30 +36,6 @@ from reference_impl.times import from_wall_us
 
 MAX_CONVERSIONS = 90
 """Conversions one statement may name: under 100 bound values with its others."""
-
-_JOURNEY = (
-    "SELECT utm_source, event_timestamp FROM user_journeys WHERE conversion_id = ? "
-    "ORDER BY event_timestamp, position, id"
-)
-
-_JOURNEYS = (
-    "SELECT conversion_id, utm_source, event_timestamp FROM user_journeys "
-    "WHERE conversion_id IN ({}) ORDER BY conversion_id, event_timestamp, position, id"
-)
-
-_ATTRIBUTION_DATA = """WITH touches AS (
-  SELECT utm_source, utm_medium, utm_campaign, event_name, event_timestamp, CAST(
-    row_number() OVER (ORDER BY event_timestamp, position, id) - 1 AS INTEGER) AS place
-  FROM user_journeys WHERE conversion_id = ?)
-SELECT a.conversion_id, a.attribution_model, a.touchpoint_index, a.utm_source,
-  a.credit_percentage, a.role, a.created_at,
-  t.utm_medium, t.utm_campaign, t.event_name, t.event_timestamp
-FROM multi_touch_attribution AS a
-LEFT JOIN touches AS t ON t.place = a.touchpoint_index AND +t.utm_source IS a.utm_source
-WHERE a.conversion_id = ? AND a.attribution_model = ? ORDER BY a.touchpoint_index"""
-"""Touches are numbered in the order they were credited in. The ``+`` keeps SQLite from looking
-them up by their source, of which a journey may have one only; without the cast it would look
-through all of them for each."""
 
 _FORGET_ATTRIBUTION = "DELETE FROM multi_touch_attribution WHERE conversion_id = ?"
 _FORGET_MODEL = (
@@ -73,9 +56,9 @@ _SET_VALUE = (
 
 
 class Attributed(NamedTuple):
-    """A conversion's touches, oldest first, the credit of each, and what is to be said of it."""
+    """A conversion's journey, the credit of each touch, and what is to be said of it."""
 
-    journey: Sequence[Touch]
+    journey: Journey
     shares: Sequence[Credit]
     note: str | None = None
 
@@ -211,23 +194,21 @@ class QueryOptimizer:
         sql, values = page_statement(user_id, conversion_id, after, size)
         return page_of(await self._d1.rows(ctx, "journey_page", sql, values), size)
 
-    async def get_conversion_journey(self, ctx: Context, conversion_id: str) -> list[Touch]:
-        """Every touch of a conversion, oldest first; equal times in the order of ``position``."""
-        statement = ctx.d1.prepare(_JOURNEY).bind(conversion_id)
-        (result,) = await self._d1.batch(ctx, "get_conversion_journey", [statement], _JOURNEY)
-        return [Touch(row["utm_source"], row["event_timestamp"]) for row in result.results]
+    async def get_conversion_journey(self, ctx: Context, conversion_id: str) -> Journey:
+        """The touches of a conversion that count; see :mod:`conversions`."""
+        statement = ctx.d1.prepare(JOURNEY).bind(conversion_id)
+        (result,) = await self._d1.batch(ctx, "get_conversion_journey", [statement], JOURNEY)
+        return journey_of(result.results)
 
     async def get_conversion_journeys(
         self, ctx: Context, conversion_ids: Sequence[str]
-    ) -> dict[str, list[Touch]]:
-        """The journeys of at most 90 conversions in one statement; empty for an unknown one."""
+    ) -> dict[str, Journey]:
+        """The journeys of at most 90 conversions in one statement; of no touches for an unknown
+        one."""
         checked_count("the number of conversions", len(conversion_ids), MAX_CONVERSIONS)
-        sql = _JOURNEYS.format(marks(len(conversion_ids)))
-        journeys: dict[str, list[Touch]] = {each: [] for each in conversion_ids}
-        for row in await self._d1.rows(ctx, "get_conversion_journeys", sql, tuple(conversion_ids)):
-            touch = Touch(row["utm_source"], row["event_timestamp"])
-            journeys[row["conversion_id"]].append(touch)
-        return journeys
+        sql, values = journeys_statement(conversion_ids)
+        rows = await self._d1.rows(ctx, "get_conversion_journeys", sql, values)
+        return journeys_of(conversion_ids, rows)
 
     async def channel_history(
         self, ctx: Context, *, page_size: int = MAX_PAGE, max_journeys: int = MAX_JOURNEYS
@@ -247,7 +228,7 @@ class QueryOptimizer:
         self,
         ctx: Context,
         conversion_id: str,
-        journey: Sequence[Touch],
+        journey: Journey,
         credits_by_model: Mapping[str, Sequence[Credit]],
     ) -> None:
         """Replace all that is stored of a conversion, and what its channels have of it, in one
@@ -298,11 +279,11 @@ class QueryOptimizer:
         values = (conversion_id, conversion_id, model)
         key = frozenset([f"conversion_id={conversion_id}"])
         question = Question(
-            parts, _ATTRIBUTION_DATA, values, {"user_journeys": key, "multi_touch_attribution": key}
+            parts, ATTRIBUTION_DATA, values, {"user_journeys": key, "multi_touch_attribution": key}
         )
 
         async def read() -> list[Row]:
-            return await self._d1.rows(ctx, "get_attribution_data", _ATTRIBUTION_DATA, values)
+            return await self._d1.rows(ctx, "get_attribution_data", ATTRIBUTION_DATA, values)
 
         return await self._d1.cached(question, read, fresh=fresh)
 
@@ -354,7 +335,7 @@ def _credit_rows(conversion_id: str, model: str, attributed: Attributed) -> list
     return [
         (conversion_id, model, index, touch.utm_source, credit.percent, credit.role)
         for index, (touch, credit) in enumerate(
-            zip(attributed.journey, attributed.shares, strict=True)
+            zip(attributed.journey.touches, attributed.shares, strict=True)
         )
     ]
 

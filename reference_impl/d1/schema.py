@@ -3,8 +3,9 @@
 Differences from the specification's own text, each for a reason: ``event_id`` is unique, because
 a queue delivers at least once and a client repeats itself; times are text in the one format of
 the stack, ``YYYY-MM-DDTHH:MM:SS.mmmZ``, which sorts as text, and have no default, which would be
-in another; ``conversion_values`` holds what a conversion was worth, where somebody knows;
-``resend_at`` makes the rows of events an outbox.
+in another; the index of a conversion's touches has the order of its journey, so that the latest
+are read without the others; ``conversion_values`` holds what a conversion was worth, where
+somebody knows; ``resend_at`` makes the rows of events an outbox.
 
 Existing databases come to it by ``migrations``.
 """
@@ -56,7 +57,7 @@ TABLES: tuple[str, ...] = (
 
 INDEXES: dict[str, str] = {
     "idx_user_journeys_user_timestamp": "user_journeys(user_id, event_timestamp DESC)",
-    "idx_user_journeys_conversion": "user_journeys(conversion_id, position)",
+    "idx_user_journeys_conversion": "user_journeys(conversion_id, event_timestamp, position)",
     "idx_user_journeys_utm_source": "user_journeys(utm_source, event_timestamp DESC)",
     "idx_user_journeys_event_name": "user_journeys(event_name, event_timestamp DESC)",
     "idx_attribution_model_conversion": "multi_touch_attribution(attribution_model, conversion_id)",
@@ -78,6 +79,9 @@ OUTBOX = (
 
 ADD_RESEND_AT = "ALTER TABLE user_journeys ADD COLUMN resend_at TEXT"
 """What version 1 did not have."""
+
+DROP_CONVERSION_INDEX = "DROP INDEX IF EXISTS idx_user_journeys_conversion"
+"""Up to version 2 it had the positions only, as in the specification."""
 
 JOURNEY_COLUMNS: tuple[str, ...] = (
     "user_id",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from reference_impl.attribution.models import MODELS
+from reference_impl.attribution.models import MAX_TOUCHES, MODELS
 from reference_impl.d1.schema import CHANNEL_COLUMNS
 from reference_impl.events import MAX_EVENTS, MAX_NAME, Event
 from reference_impl.http.dead_letters import MAX_LETTERS
@@ -69,6 +69,11 @@ TOUCH = _object(
         "role": _nullable("string"),
     }
 )
+TOUCHES = _list(TOUCH, 0, MAX_TOUCHES)
+TRUNCATED: Json = {
+    "const": True,
+    "description": "There are older touches, which are neither listed nor credited.",
+}
 INVALIDATED = _object(
     dict.fromkeys(["keys", "l1_deleted", "kv_deleted", "kv_failed", "elsewhere_within_s"], COUNT)
 )
@@ -84,14 +89,21 @@ SCHEMAS: dict[str, Json] = {
     "Event": Event.model_json_schema(),
     "Accepted": _object({"event_id": TEXT, "duplicate": {"type": ["boolean", "null"]}}),
     "Attribution": _object(
-        {"conversion_id": TEXT, "model": MODEL, "attribution": _list(TOUCH), "note": TEXT},
+        {
+            "conversion_id": TEXT,
+            "model": MODEL,
+            "attribution": TOUCHES,
+            "truncated": TRUNCATED,
+            "note": TEXT,
+        },
         ["conversion_id", "model", "attribution"],
     ),
     "Result": _object(
         {
             "conversion_id": {},
             "attribution_model": MODEL,
-            "attribution": _list(TOUCH),
+            "attribution": TOUCHES,
+            "truncated": TRUNCATED,
             "error": TEXT,
             "from_cache": FLAG,
         },
@@ -165,7 +177,7 @@ def _attribution() -> Json:
     return _operation(
         "attribution",
         "Who is credited for a conversion.",
-        _responses(200, "The touches, oldest first.", _ref("Attribution"), 400, 404, 503),
+        _responses(200, "The latest touches, oldest first.", _ref("Attribution"), 400, 404, 503),
         parameters=[where, MODEL_ASKED],
     )
 

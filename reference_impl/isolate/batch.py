@@ -46,17 +46,18 @@ class BatchResult:
     @property
     def attribution(self) -> list[dict[str, Any]] | None:
         """The touches with their credits, oldest first, as the caller's own; None for an error."""
-        if self.text is None:
-            return None
-        touches: list[dict[str, Any]] = json.loads(self.text)["attribution"]
-        return touches
+        return self._told().get("attribution")
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain data, of one form whether it was cached or not."""
         told = {"conversion_id": self.conversion_id, "attribution_model": self.attribution_model}
-        if self.text is None:
-            return {**told, "error": self.error, "from_cache": self.from_cache}
-        return {**told, "attribution": self.attribution, "from_cache": self.from_cache}
+        what = {"error": self.error} if self.text is None else self._told()
+        return {**told, **what, "from_cache": self.from_cache}
+
+    def _told(self) -> dict[str, Any]:
+        """What the answer says of the journey: its touches, and whether there are others."""
+        answer = {} if self.text is None else json.loads(self.text)
+        return {name: answer[name] for name in ("attribution", "truncated") if name in answer}
 
 
 class BatchAttributionProcessor:
@@ -176,12 +177,13 @@ class BatchAttributionProcessor:
         attributed: dict[str, Attributed] = {}
         journeys = await self._queries.get_conversion_journeys(ctx, conversion_ids)
         for each, journey in journeys.items():
-            if not journey:
+            if not journey.touches:
                 outcomes[each] = None
                 continue
             try:
-                shares = self._models[model](journey)
-                attributed[each] = Attributed(journey, shares, self._note(model, journey))
+                shares = self._models[model](journey.touches)
+                note = self._note(model, journey.touches)
+                attributed[each] = Attributed(journey, shares, note)
             except Exception as error:
                 outcomes[each] = error
         return {**outcomes, **await self._store(ctx, model, attributed)}

@@ -85,14 +85,16 @@ class Refresher:
     async def _refresh(self, ctx: Context, conversion_id: str) -> None:
         journey = await self._queries.get_conversion_journey(ctx, conversion_id)
         credited = {
-            model: await self._attributor.credit(ctx, model, journey)
+            model: await self._attributor.credit(ctx, model, journey.touches)
             for model in self._config.attribution_models
         }
         shares = {model: each.shares for model, each in credited.items()}
         await self._queries.store_attribution(ctx, conversion_id, journey, shares)
         self._channels.changed(ctx, shares)
         texts = {
-            model: attribution_text(conversion_id, model, journey, *each) if journey else None
+            model: attribution_text(conversion_id, model, journey, *each)
+            if journey.touches
+            else None
             for model, each in credited.items()
         }
         ctx.wait_until(self._let_others_go(ctx, conversion_id))

@@ -66,9 +66,9 @@ class Worker:
 
         async def fetch() -> str | None:
             journey = await self._queries.get_conversion_journey(ctx, conversion_id)
-            if not journey:
+            if not journey.touches:
                 return None
-            credited = await self._attributor.credit(ctx, model, journey)
+            credited = await self._attributor.credit(ctx, model, journey.touches)
             return attribution_text(conversion_id, model, journey, *credited)
 
         key = cache_key(ATTRIBUTION, conversion_id, model)

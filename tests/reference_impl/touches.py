@@ -9,6 +9,7 @@ from reference_impl.d1.queries import QueryOptimizer
 from reference_impl.events import parse_event
 from reference_impl.isolate.worker import Worker
 from reference_impl.ports import Message
+from reference_impl.times import from_wall_us
 from tests.reference_impl.fakes import Edge
 
 NOON = "2026-01-31T12:00:00.000Z"
@@ -43,6 +44,20 @@ async def walk(
             event_timestamp=second * 1000,
             conversion_id=conversion_id,
         )
+
+
+def flood(
+    edge: Edge, conversion_id: str | None, count: int, source: str = "s", *, apart_ms: int = 1
+) -> None:
+    """So many touches at once behind the stack's back, in the order of their numbers."""
+    name = conversion_id or "nobody"
+    edge.d1.engine.insert_journeys(
+        (
+            *(f"u-{name}", f"{name}-{number}", "touch", f"{source}{number}", *[None] * 4),
+            *(from_wall_us(number * apart_ms * 1000), None, conversion_id, NOON),
+        )
+        for number in range(count)
+    )
 
 
 async def touch_message(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reports.details import happened
 from reports.intervals import MIN_SAMPLES, least_samples
-from reports.kpis import STALENESS
+from reports.kpis import STALENESS, UNKNOWN_AGE
 from reports.record import RunRecord, load
 from reports.verdict import judge
 from scenarios.record import new_record
@@ -67,6 +68,16 @@ def test_no_stale_answer_at_all_is_a_pass(make_record: MakeRecord) -> None:
         unit.counts.pop("requests.attribution")
     assert judge(record).kpis[-1].verdict == "no-data"
     assert judge(record).code == 21
+
+
+def test_with_an_answer_of_unknown_age_no_stale_one_is_no_pass(make_record: MakeRecord) -> None:
+    """It may have been stale. Those that were known to be are judged as ever, and it has a row."""
+    record = make_record(units=1)
+    record.limits |= LIMITS
+    record.units[0].counts[UNKNOWN_AGE] = 3
+    assert judge(record).kpis[-1].verdict == "no-data"
+    assert ("Answers of unknown age", ["3"]) in happened([record])
+    assert judge(with_ages(record, 59.0, 459)).kpis[-1].verdict == "pass"
 
 
 def test_a_load_test_cannot_tell(make_record: MakeRecord) -> None:

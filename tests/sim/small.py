@@ -70,6 +70,7 @@ class Silence:
         self.batches: list[tuple[int, int, Evidence, bool]] = []
         self.delays_us: list[int] = []
         self.ages_us: list[tuple[int, int]] = []
+        self.unknown_us: list[int] = []
 
     def batch(self, start_us: int, handling_us: int, evidence: Evidence, *, failed: bool) -> None:
         self.batches.append((start_us, handling_us, evidence, failed))
@@ -79,6 +80,9 @@ class Silence:
 
     def stale(self, asked_us: int, age_us: int) -> None:
         self.ages_us.append((asked_us, age_us))
+
+    def unknown_age(self, asked_us: int) -> None:
+        self.unknown_us.append(asked_us)
 
 
 def kv_node(runtime: SimRuntime, asked: Scenario) -> KVNode:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_impl.adapters.sqlite import Command, SqliteEngine
+from reference_impl.d1.conversions import JOURNEY
 from reference_impl.ports import D1Error, D1Result
 from scenarios.journeys import load_population
 from scenarios.schema import Scenario
@@ -264,11 +265,7 @@ def test_a_dropped_index_is_paid_for() -> None:
     """The journey look-up on the same rows: a few steps with its index, one scan without."""
     asked = scenario(data={"max_paths": 500})
     population = load_population(asked.data)
-    question = Command(
-        "SELECT utm_source, event_timestamp FROM user_journeys WHERE conversion_id = ? "
-        "ORDER BY event_timestamp, position, id",
-        (population.conversions[3].conversion_id,),
-    )
+    question = Command(JOURNEY, (population.conversions[3].conversion_id,))
     service_us, rows = [], []
     for dropped in ([], ["idx_user_journeys_conversion"]):
         without = scenario(d1={"cost": COST, "drop_indexes": dropped})

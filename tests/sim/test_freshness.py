@@ -24,7 +24,10 @@ class Journal:
         self.engine = SqliteEngine()
         self.engine.migrate()
         self.found: list[tuple[int, int]] = []
-        self.freshness = Freshness(self.engine, lambda *seen: self.found.append(seen))
+        self.unknown: list[int] = []
+        self.freshness = Freshness(
+            self.engine, lambda *seen: self.found.append(seen), self.unknown.append
+        )
 
     def insert(self, *conversions: str | None, at_s: int) -> None:
         rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(conversions))
@@ -74,3 +77,18 @@ def test_only_what_changes_the_conversion_counts(known: str | None) -> None:
     journal.insert("other", "c", "c", at_s=10)
     assert journal.age_s(1, 12, known) == 2
     assert journal.age_s(0, 12, "other") == 2
+
+
+@pytest.mark.parametrize("known", [None, "c"])
+def test_an_answer_that_leaves_touches_out_is_of_unknown_age(known: str | None) -> None:
+    """It may tell any state, however few touches it lists; never stale, and known not to be only
+    where nothing was committed before the question."""
+    journal = Journal()
+    body = json.dumps({"conversion_id": "c", "attribution": [{}], "truncated": True})
+    journal.insert("other", at_s=1)
+    for asked_s in (5, 15, 25):
+        journal.freshness.answered(body, asked_s * SECOND, known)
+        journal.insert("c", "c", "c", at_s=asked_s + 5)
+    journal.freshness.answered(body, 9 * SECOND, known)
+    assert journal.found == []
+    assert journal.unknown == [15 * SECOND, 25 * SECOND]

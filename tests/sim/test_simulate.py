@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reference_impl.attribution.models import MAX_TOUCHES
 from reference_impl.isolate.worker import ATTRIBUTION, TRACKING
 from reports.intervals import Share, ratio
+from reports.kpis import UNKNOWN_AGE
 from reports.record import RunRecord, Unit, load
 from reports.samples import FAILED, SampleTable
 from reports.verdict import judge
@@ -275,3 +277,24 @@ def test_cost_grows_with_the_requests() -> None:
             each.append(next(replication._runtime.env._eid) / requests)
         assert each[1] <= 1.05 * each[0]
         assert each[1] < 8
+
+
+def test_a_flooded_conversion_is_read_within_its_bound_and_its_age_is_unknown() -> None:
+    """3,000 touches of one conversion: while all are listed some answers are known to be stale;
+    later ones say that they leave some out and are counted as such, so that nothing is judged by
+    "no answer was stale" any more."""
+    asked = scenario(
+        data={"max_paths": 1},
+        measure={"window_s": 8.0},
+        workload={
+            "attribution": {"rate_per_s": 20.0},
+            "tracking": {"rate_per_s": 400.0, "attributed_share": 1.0},
+        },
+        l1={"ttl_s": 1},
+        kv={"cache_ttl_s": 30},
+    )
+    unit, _ = once(asked)
+    stale, unknown = unit.series["staleness.age"].count, unit.counts[UNKNOWN_AGE]
+    assert 0 < stale < stale + unknown <= unit.counts["requests.attribution"]
+    reads = unit.counts["d1.statements.select_user_journeys"]
+    assert unit.counts["d1.steps.select_user_journeys"] < reads * 8 * MAX_TOUCHES

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_impl.attribution.models import MODELS, Touch
+from reference_impl.attribution.models import MODELS, Journey, Touch
 from reference_impl.d1.queries import Attributed, QueryOptimizer
 from reference_impl.ports import D1Error
 from tests.reference_impl.fakes import Edge
@@ -64,15 +64,15 @@ def dull(edge: Edge) -> Sums:
     }
 
 
-def journey_of(sources: list[str | None]) -> list[Touch]:
-    return [Touch(source, NOON) for source in sources]
+def journey_of(sources: list[str | None]) -> Journey:
+    return Journey([Touch(source, NOON) for source in sources])
 
 
 def storing(
     edge: Edge, queries: QueryOptimizer, conversion_id: str, sources: list[str | None], *names: str
 ) -> Coroutine[Any, Any, None]:
     journey = journey_of(sources)
-    shares = {name: MODELS[name](journey) for name in names or ("last_click", "linear")}
+    shares = {name: MODELS[name](journey.touches) for name in names or ("last_click", "linear")}
     return queries.store_attribution(edge.context(), conversion_id, journey, shares)
 
 
@@ -103,7 +103,7 @@ def test_the_sums_are_those_of_the_stored_credits(acts: list[tuple[str, Any, Any
             await queries.set_conversion_value(edge.context(), what, with_what / 100)
         elif kind == "model":
             found = {each: journey_of(sources) for each, sources in what.items()}
-            attributed = {e: Attributed(j, MODELS["linear"](j)) for e, j in found.items()}
+            attributed = {e: Attributed(j, MODELS["linear"](j.touches)) for e, j in found.items()}
             await queries.store_model(edge.context(), "linear", attributed)
         else:
             rows = [(f"new-{with_what}", "linear", i, s, 10.0) for i, s in enumerate(what)]
@@ -188,10 +188,9 @@ def test_d05_sums_and_credits_change_together(edge: Edge, queries: QueryOptimize
 def test_one_model_leaves_the_others(edge: Edge, queries: QueryOptimizer) -> None:
     """91 conversions would not fit one statement; 90 do, and other models' rows stay."""
     edge.run(storing(edge, queries, "c0", ["a"], "last_click"))
-    attributed = {
-        f"c{i}": Attributed(journey_of(["b"]), MODELS["linear"](journey_of(["b"])))
-        for i in range(90)
-    }
+    journey = journey_of(["b"])
+    shares = MODELS["linear"](journey.touches)
+    attributed = {f"c{i}": Attributed(journey, shares) for i in range(90)}
     edge.run(queries.store_model(edge.context(), "linear", attributed))
     assert stored(edge) == {
         ("a", "last_click"): (100.0, 1, 0.0, 100.0),

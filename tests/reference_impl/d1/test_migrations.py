@@ -180,7 +180,7 @@ def test_two_places_migrate_at_once(old: SqliteEngine) -> None:
     assert run(old, "SELECT count(*) FROM user_journeys") == [(4,)]
     queries = QueryOptimizer(edge.runtime)
     journey = edge.run(queries.get_conversion_journey(edge.context(), "c1"))
-    assert [touch.utm_source for touch in journey] == ["A", "C", "D", "E"]
+    assert [touch.utm_source for touch in journey.touches] == ["A", "C", "D", "E"]
 
 
 def test_a_newer_database_is_left_alone() -> None:
@@ -197,15 +197,28 @@ def test_a_newer_database_is_left_alone() -> None:
         edge.d1.engine.migrate()
 
 
-def test_version_1_gets_an_outbox_and_keeps_its_rows() -> None:
-    """Its events wait for nothing; afterwards the shape is that of a new database."""
+INDEX_OF_2 = "CREATE INDEX idx_user_journeys_conversion ON user_journeys(conversion_id, position)"
+
+
+def is_as_of(engine: SqliteEngine, version: int) -> None:
+    """Take back what versions have brought since."""
+    run(engine, "DROP INDEX idx_user_journeys_conversion")
+    run(engine, INDEX_OF_2)
+    if version == 1:
+        run(engine, "DROP INDEX ix_user_journeys_resend")
+        run(engine, "ALTER TABLE user_journeys DROP COLUMN resend_at")
+    run(engine, "DELETE FROM schema_version")
+    run(engine, f"INSERT INTO schema_version (version) VALUES ({version})")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_versions_are_brought_up_and_keep_their_rows(version: int) -> None:
+    """Version 1 has no outbox, and its events wait for nothing; both have another index.
+    Afterwards the shape is that of a new database."""
     engine = SqliteEngine()
     engine.migrate()
     today = shape(engine)
-    run(engine, "DROP INDEX ix_user_journeys_resend")
-    run(engine, "ALTER TABLE user_journeys DROP COLUMN resend_at")
-    run(engine, "DELETE FROM schema_version")
-    run(engine, "INSERT INTO schema_version (version) VALUES (1)")
+    is_as_of(engine, version)
     run(
         engine,
         "INSERT INTO user_journeys (user_id, event_name, event_timestamp, created_at) "
@@ -214,4 +227,7 @@ def test_version_1_gets_an_outbox_and_keeps_its_rows() -> None:
     engine.migrate()
     assert run(engine, "SELECT user_id, resend_at FROM user_journeys") == [("u1", None)]
     assert [row[:2] for row in shape(engine)] == [row[:2] for row in today]
+    assert [row for row in shape(engine) if row[0] == "index"] == [
+        row for row in today if row[0] == "index"
+    ]
     engine.migrate()

@@ -49,7 +49,7 @@ def ask(edge: Edge, worker: Worker, conversion_id: str, model: str = LEARNS) -> 
 
 def history_reads(edge: Edge) -> int:
     """Statements that read a page of the history."""
-    return sum("WITH page" in command.sql for call in edge.d1.calls for command in call)
+    return sum(" AS path" in command.sql for call in edge.d1.calls for command in call)
 
 
 def test_b11_the_history_decides(edge: Edge, worker: Worker) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from reference_impl.attribution.models import MODELS
+from reference_impl.attribution.models import MAX_TOUCHES, MODELS
 from reference_impl.config import StackConfig
+from reference_impl.isolate.attributor import LEARNS
 from reference_impl.isolate.worker import MAX_INVALIDATION_KEYS, Worker
 from reference_impl.keys import cache_key
 from reference_impl.messages import Layer, Lookup, Response
-from reference_impl.ports import D1Error, KVError
+from reference_impl.ports import D1Error, KVError, Message
 from tests.reference_impl.fakes import Edge
+from tests.reference_impl.touches import flood
 
 EVENT: dict[str, Any] = {
     "user_id": "u1",
@@ -55,6 +57,41 @@ def test_a01_a07_a_conversion_is_attributed(edge: Edge, worker: Worker, model: s
     assert (answer["conversion_id"], answer["model"]) == ("c1", model)
     assert [row["utm_source"] for row in answer["attribution"]] == ["s0", "s1", "s2"]
     assert sum(row["credit_percentage"] for row in answer["attribution"]) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("model", ["linear", LEARNS])
+def test_a_flooded_conversion_has_one_bounded_answer_everywhere(
+    edge: Edge, worker: Worker, model: str
+) -> None:
+    """The latest touches and the word that there are others: asked for alone and together,
+    computed and cached, and after a refresh."""
+    asked = {"conversion_ids": ["c1"], "model": model}
+
+    async def answers(worker: Worker) -> list[dict[str, Any]]:
+        alone = json.loads((await worker.attribution(edge.context(), "c1", model)).body)
+        batch = json.loads((await worker.attribution_batch(edge.context(), asked)).body)
+        (together,) = batch["results"]
+        return [{name: each[name] for name in ("attribution", "truncated")}
+                for each in (alone, together)]  # fmt: skip
+
+    async def work() -> list[list[dict[str, Any]]]:
+        flood(edge, "c1", MAX_TOUCHES + 1)
+        found = [await answers(worker)]
+        fresh = Worker(edge.runtime, StackConfig(attribution_models=(model,)))
+        await edge.sleep_s(1)
+        message = Message("m1", {"event_id": "c1-0", "conversion_id": "c1"}, 0)
+        assert await fresh.consume(edge.context(), [message]) == set()
+        return [*found, await answers(fresh)]
+
+    (alone, together), *others = edge.run(work())
+    assert alone == together
+    assert others == [[alone, alone]]
+    assert alone["truncated"] is True
+    sources = [touch["utm_source"] for touch in alone["attribution"]]
+    assert sources == [f"s{1 + at}" for at in range(MAX_TOUCHES)]
+    assert sum(touch["credit_percentage"] for touch in alone["attribution"]) == pytest.approx(100)
+    stored = "SELECT count(*), round(sum(credit_percentage), 2) FROM multi_touch_attribution"
+    assert edge.rows(stored) == [(MAX_TOUCHES, 100.0)]
 
 
 @pytest.mark.parametrize("model", ["", "LINEAR", "__proto__", "valueOf", "constructor", "time"])
