@@ -45,7 +45,7 @@ async def _run(requests: int) -> None:
     for step in range(STEPS):
         started = time.perf_counter()
         for number in range(step * requests // STEPS, (step + 1) * requests // STEPS):
-            await deployment.invoke(_call(number, population.conversions), Origin())
+            await deployment.invoke(_call(number, population.conversions), Origin)
         rate = requests / STEPS / (time.perf_counter() - started)
         done = (step + 1) * requests // STEPS
         print(f"{done:12,} {process.memory_info().rss / 2**20:8.1f} {rate:12,.0f}", flush=True)

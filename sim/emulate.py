@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime, measure_cpu
 from reference_impl.adapters.embedded import new_instance, process_rss_bytes
-from reference_impl.http.app import Call, Origin
-from reference_impl.http.resource import read_json
+from reference_impl.http.app import AskOrigin, Call, Extra
+from reference_impl.http.resource import Answer, answer, read_json
 from reference_impl.isolate.worker import Worker
 from reference_impl.messages import Context, Evidence, Response
 from reference_impl.ports import DeadLetters, Job
@@ -68,12 +67,12 @@ class EmulatedDeployment:
             rates = Plan(scenario, seed, len(self._prepared.population.conversions)).rates_per_s()
             fill_caches(self._world, scenario, rates, seed, self._prepared, zero_us, wall_us)
 
-    def routes(self) -> list[Route]:
-        """What only an emulation answers; every one needs the token."""
-        return [Route("/api/emulation/start", self._start, methods=["POST"])]
+    def resources(self) -> Extra:
+        """What only an emulation answers, endpoints by path and method."""
+        return {"/api/emulation/start": {"POST": self._start}}
 
-    async def invoke(self, call: Call, origin: Origin) -> tuple[Response, Evidence]:
-        """Run ``call`` as the request of the plan that ``origin`` names.
+    async def invoke(self, call: Call, ask_origin: AskOrigin) -> tuple[Response, Evidence]:
+        """Run ``call`` as the request of the plan that ``ask_origin`` names.
 
         CPU time is what the stack's own steps took in this process; the modelled CPU time has
         passed besides, in the place of what a Worker would have taken.
@@ -83,6 +82,7 @@ class EmulatedDeployment:
             response, ctx.evidence.cpu_us = await measure_cpu(call(worker, ctx))
             return response
 
+        origin = ask_origin()
         number = next(self._unplanned) if origin.number is None else origin.number
         node = self._nodes.get(origin.node or "", self._world.nodes[0])
         started_us = self._runtime.now_us()
@@ -117,7 +117,7 @@ class EmulatedDeployment:
         """The time of day."""
         return self._runtime.wall_us()
 
-    async def _start(self, request: Request) -> JSONResponse:
+    async def _start(self, request: Request) -> Answer:
         body = await read_json(request)
         seed, zero_in_us = (
             _whole(body, "seed", MAX_SEED),
@@ -125,7 +125,7 @@ class EmulatedDeployment:
         )
         self.start(seed, zero_in_us)
         self._sleep_floor_us = await self._measure_sleep()
-        return JSONResponse({"success": True})
+        return answer(Response(200, json.dumps({"success": True})))
 
     async def _measure_sleep(self) -> int:
         """How long the shortest sleep of this machine takes, the median of a few, in microseconds.

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from starlette.applications import Starlette
-
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
 from reference_impl.adapters.embedded import EmbeddedDeployment
 from reference_impl.adapters.server import MakeApp
 from reference_impl.adapters.stores import open_stores
 from reference_impl.http.app import create_app
+from reference_impl.http.paths import Paths
 from reference_impl.http.rate_limit import RateLimit
 from scenarios.journeys import load_population
 from scenarios.schema import Scenario
@@ -38,9 +37,9 @@ def emulated(scenario: Scenario, token: str | None) -> MakeApp:
     prepared = prepare(scenario)
 
     @asynccontextmanager
-    async def make_app() -> AsyncIterator[Starlette]:
+    async def make_app() -> AsyncIterator[Paths]:
         deployment = EmulatedDeployment(scenario, prepared)
-        yield create_app(deployment, token, deployment.routes())
+        yield create_app(deployment, token, deployment.resources())
 
     return make_app
 
@@ -51,7 +50,7 @@ def embedded(scenario: Scenario, token: str | None, urls: StoreUrls) -> MakeApp:
     population = load_population(scenario.data)
 
     @asynccontextmanager
-    async def make_app() -> AsyncIterator[Starlette]:
+    async def make_app() -> AsyncIterator[Paths]:
         runtime = AsyncioRuntime()
         stores = await open_stores(urls.kv, urls.d1, urls.queue, runtime=runtime)
         try:

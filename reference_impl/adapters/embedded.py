@@ -20,7 +20,7 @@ from reference_impl.adapters.sqlite import SqliteEngine
 from reference_impl.adapters.stores import D1Store, Stores, open_kv, open_queue
 from reference_impl.cache.l1 import L1Cache
 from reference_impl.config import StackConfig
-from reference_impl.http.app import Call, Origin
+from reference_impl.http.app import AskOrigin, Call
 from reference_impl.isolate.ingest import sweep_for_ever
 from reference_impl.isolate.memory import IsolateMemory, MemorySizes
 from reference_impl.isolate.worker import Worker
@@ -75,7 +75,7 @@ class EmbeddedDeployment:
         await self.stores.queue.consume(self._consume, **settings)
         self._runtime.spawn(sweep_for_ever(self._runtime, self._sweep))
 
-    async def invoke(self, call: Call, _origin: Origin) -> tuple[Response, Evidence]:
+    async def invoke(self, call: Call, _origin: AskOrigin) -> tuple[Response, Evidence]:
         """Run ``call`` in the one isolate; CPU time is what its own steps took."""
         ctx = self._context()
         started_us = self._runtime.now_us()

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 KEEP_ALIVE_S = 75
 BACKLOG = 1024
 
-MakeApp = Callable[[], AbstractAsyncContextManager[Starlette]]
+MakeApp = Callable[[], AbstractAsyncContextManager[ASGIApp]]
 """Makes the application, inside the event loop that serves it, and cleans up behind it."""
 
 
@@ -57,6 +57,7 @@ async def _serve(make_app: MakeApp, listening: socket.socket, ready: Callable[[]
             access_log=False,
             server_header=False,
             lifespan="off",
+            ws="none",
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
         )

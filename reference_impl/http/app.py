@@ -8,30 +8,29 @@ validated, bounded and idempotent. A slash at the end makes another path, which 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine
-from functools import lru_cache
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
-from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response as HttpResponse
-from starlette.routing import Route
 
 from reference_impl.http.dead_letters import DeadLetterOffice
 from reference_impl.http.openapi import DESCRIPTION
+from reference_impl.http.paths import Paths
 from reference_impl.http.rate_limit import RateLimit
 from reference_impl.http.resource import (
     JSON_TYPES,
+    Answer,
     Endpoint,
     Guard,
     Resource,
     answer,
     count_in,
     header,
+    raw,
     read_json,
-    refusal,
 )
 from reference_impl.http.statistics import Statistics
 from reference_impl.isolate.channel_metrics import MAX_CHANNELS
@@ -48,6 +47,7 @@ BEACON_TYPES = (*JSON_TYPES, "text/plain")
 """``navigator.sendBeacon`` sends text as ``text/plain``, and so needs no preflight."""
 
 PREFLIGHT = {
+    "allow": "OPTIONS, POST",
     "access-control-allow-methods": "POST",
     "access-control-allow-headers": "content-type",
     "access-control-max-age": "86400",
@@ -60,11 +60,18 @@ ANY_ORIGIN = {
 Call = Callable[[Worker, Context], Coroutine[Any, Any, Response]]
 
 
+Extra = Mapping[str, Mapping[str, Endpoint]]
+"""Endpoints of a composition's own, by path and method."""
+
+
 class Origin(NamedTuple):
     """Which request of a plan this is and which node it goes to; only an emulation asks."""
 
     number: int | None = None
     node: str | None = None
+
+
+AskOrigin = Callable[[], Origin]
 
 
 class Deployment(Measured, Protocol):
@@ -74,49 +81,46 @@ class Deployment(Measured, Protocol):
     def dead_letters(self) -> DeadLetters:
         """The dead of the queue there is at the moment."""
 
-    async def invoke(self, call: Call, origin: Origin) -> tuple[Response, Evidence]:
+    async def invoke(self, call: Call, origin: AskOrigin) -> tuple[Response, Evidence]:
         """Run ``call`` in one isolate."""
 
 
 def create_app(
     deployment: Deployment,
     token: str | None,
-    extra: list[Route] | None = None,
+    extra: Extra | None = None,
     tracking_limit: RateLimit | None = None,
-) -> Starlette:
+) -> Paths:
     """The ASGI application. Without a ``token`` the protected routes answer 401 to everyone.
 
-    ``extra`` routes are protected. Without a ``tracking_limit`` anybody may track at any rate.
+    ``extra`` endpoints, by path and method, are protected. Without a ``tracking_limit`` anybody
+    may track at any rate.
     """
     api = _Api(deployment, tracking_limit)
     guard = Guard(token)
     statistics = Statistics(deployment)
-    resources = {
-        "/api/attribution/batch": Resource(
-            {"GET": api.attribution, "POST": guard.protect(api.attribution_batch)}
-        ),
-        "/api/attribution/{conversion_id:path}": Resource({"GET": api.attribution}),
-        "/track": Resource({"POST": api.track, "OPTIONS": _preflight}, ANY_ORIGIN),
-        "/api/channels": Resource({"GET": api.channels}),
-        **{
-            PERFORMANCE + name: Resource({"GET": guard.protect(endpoint)})
-            for name, endpoint in statistics.endpoints().items()
-        },
-        "/api/queue/dead-letters": Resource({"GET": guard.protect(api.dead_letters)}),
-        "/api/queue/dead-letters/replay": Resource({"POST": guard.protect(api.replay)}),
-        PERFORMANCE + "cache-invalidate": Resource({"POST": guard.protect(api.invalidate)}),
-        "/healthz": Resource({"GET": _healthy}),
-        "/readyz": Resource({"GET": api.ready}),
-        "/metrics": Resource({"GET": guard.protect(statistics.metrics)}),
-        "/openapi.json": Resource({"GET": _description}),
-        **{route.path: _protected(route, guard) for route in extra or ()},
-    }
-    app = Starlette(
-        routes=[Route(path, resource) for path, resource in resources.items()],
-        exception_handlers={HTTPException: _http_error, Exception: _failed},
+    return Paths(
+        {
+            "/api/attribution/batch": Resource(
+                {"GET": api.attribution, "POST": guard.protect(api.attribution_batch)}
+            ),
+            "/api/attribution/{conversion_id}": Resource({"GET": api.attribution}),
+            "/track": Resource({"POST": api.track, "OPTIONS": _preflight}, ANY_ORIGIN),
+            "/api/channels": Resource({"GET": api.channels}),
+            **{
+                PERFORMANCE + name: guard.resource({"GET": endpoint})
+                for name, endpoint in statistics.endpoints().items()
+            },
+            "/api/queue/dead-letters": guard.resource({"GET": api.dead_letters}),
+            "/api/queue/dead-letters/replay": guard.resource({"POST": api.replay}),
+            PERFORMANCE + "cache-invalidate": guard.resource({"POST": api.invalidate}),
+            "/healthz": Resource({"GET": _healthy}),
+            "/readyz": Resource({"GET": api.ready}),
+            "/metrics": guard.resource({"GET": statistics.metrics}),
+            "/openapi.json": Resource({"GET": _description}),
+            **{path: guard.resource(endpoints) for path, endpoints in (extra or {}).items()},
+        }
     )
-    app.router.redirect_slashes = False
-    return app
 
 
 class _Api:
@@ -126,44 +130,44 @@ class _Api:
         self._deployment = deployment
         self._limit = tracking_limit
 
-    async def track(self, request: Request) -> HttpResponse:
+    async def track(self, request: Request) -> Answer:
         self._count(request, 1)
         body = await read_json(request, BEACON_TYPES)
         if isinstance(body, list) and len(body) > 1:
             self._count(request, len(body) - 1)
         return await self._invoke(request, lambda worker, ctx: worker.track(ctx, body))
 
-    async def attribution(self, request: Request) -> HttpResponse:
+    async def attribution(self, request: Request) -> Answer:
         conversion_id = request.path_params.get("conversion_id", "batch")
         model = _query(request.scope["query_string"]).get("model", "last_click")
         return await self._invoke(
             request, lambda worker, ctx: worker.attribution(ctx, conversion_id, model)
         )
 
-    async def attribution_batch(self, request: Request) -> HttpResponse:
+    async def attribution_batch(self, request: Request) -> Answer:
         body = await read_json(request)
         return await self._invoke(request, lambda worker, ctx: worker.attribution_batch(ctx, body))
 
-    async def channels(self, request: Request) -> HttpResponse:
+    async def channels(self, request: Request) -> Answer:
         model = request.query_params.get("model", "last_click")
         limit = count_in(request, "limit", 50, MAX_CHANNELS)
         return await self._invoke(request, lambda worker, ctx: worker.channels(ctx, model, limit))
 
-    async def invalidate(self, request: Request) -> HttpResponse:
+    async def invalidate(self, request: Request) -> Answer:
         body = await read_json(request)
         return await self._invoke(request, lambda worker, ctx: worker.invalidate(ctx, body))
 
-    async def dead_letters(self, request: Request) -> HttpResponse:
+    async def dead_letters(self, request: Request) -> Answer:
         return await DeadLetterOffice(self._deployment.dead_letters).listed(request)
 
-    async def replay(self, request: Request) -> HttpResponse:
+    async def replay(self, request: Request) -> Answer:
         return await DeadLetterOffice(self._deployment.dead_letters).replayed(request)
 
-    async def ready(self, request: Request) -> HttpResponse:
+    async def ready(self, request: Request) -> Answer:
         return await self._invoke(request, lambda worker, ctx: worker.ready(ctx))
 
-    async def _invoke(self, request: Request, call: Call) -> HttpResponse:
-        response, evidence = await self._deployment.invoke(call, _origin(request))
+    async def _invoke(self, request: Request, call: Call) -> Answer:
+        response, evidence = await self._deployment.invoke(call, partial(_origin, request))
         return answer(response, evidence)
 
     def _count(self, request: Request, events: int) -> None:
@@ -192,31 +196,13 @@ def _query(text: bytes) -> QueryParams:
     return QueryParams(text)
 
 
-def _protected(route: Route, guard: Guard) -> Resource:
-    methods = (route.methods or set()) - {"HEAD"}
-    endpoint: Endpoint = guard.protect(route.endpoint)
-    return Resource(dict.fromkeys(sorted(methods), endpoint))
+async def _preflight(_request: Request) -> Answer:
+    return Answer(204, b"", raw(PREFLIGHT.items()))
 
 
-async def _preflight(_request: Request) -> HttpResponse:
-    headers = {"allow": "OPTIONS, POST", **PREFLIGHT}
-    return HttpResponse(status_code=204, headers=headers)
-
-
-async def _healthy(_request: Request) -> HttpResponse:
+async def _healthy(_request: Request) -> Answer:
     return answer(Response(200, '{"status":"ok"}'))
 
 
-async def _description(_request: Request) -> HttpResponse:
+async def _description(_request: Request) -> Answer:
     return answer(Response(200, DESCRIPTION))
-
-
-async def _http_error(request: Request, error: Exception) -> HttpResponse:
-    assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        error = HTTPException(404, f"there is nothing at {request.url.path}")
-    return refusal(error)
-
-
-async def _failed(_request: Request, _error: Exception) -> HttpResponse:
-    return refusal(HTTPException(500, "an error that nobody foresaw; the server's log has it"))

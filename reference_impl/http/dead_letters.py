@@ -7,9 +7,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response as HttpResponse
 
-from reference_impl.http.resource import answer, count_in, read_json
+from reference_impl.http.resource import Answer, answer, count_in, read_json
 from reference_impl.messages import Response
 from reference_impl.ports import DeadLetter, DeadLetters
 from reference_impl.times import from_wall_us
@@ -24,7 +23,7 @@ class DeadLetterOffice:
     def __init__(self, letters: DeadLetters) -> None:
         self._letters = letters
 
-    async def listed(self, request: Request) -> HttpResponse:
+    async def listed(self, request: Request) -> Answer:
         """``?limit=&after=``: a page of them, the longest dead first, and where the next begins."""
         limit = count_in(request, "limit", MAX_LETTERS, MAX_LETTERS)
         try:
@@ -35,7 +34,7 @@ class DeadLetterOffice:
         told = {"dead_letters": [_told(letter) for letter in found], "after": after}
         return answer(Response(200, json.dumps(told)))
 
-    async def replayed(self, request: Request) -> HttpResponse:
+    async def replayed(self, request: Request) -> Answer:
         """``{"ids": [...]}``: deliver them again, as if new; those that are not dead are not."""
         ids = _ids(await read_json(request))
         try:

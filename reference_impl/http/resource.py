@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response as HttpResponse
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from reference_impl.http.evidence_headers import encode
@@ -18,19 +17,31 @@ from reference_impl.problem import problem
 
 MAX_BODY_BYTES = 64 * 1024
 JSON_TYPES = ("application/json",)
-BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff".encode()
 
 ALWAYS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 """Headers of every answer with a body."""
 
-Endpoint = Callable[[Request], Awaitable[HttpResponse]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Answer(NamedTuple):
+    """What goes to the client: status, body, and headers with their names in lower case."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+
+Endpoint = Callable[[Request], Awaitable[Answer]]
 
 
 class Resource:
     """One path as an ASGI application: an endpoint by method.
 
     It answers OPTIONS with the methods there are and any other with 405; HEAD is a GET whose body
-    the server leaves out. ``headers`` go with every answer, refusals included.
+    the server leaves out. ``headers`` go with every answer, refusals included. An error that
+    nobody foresaw is answered with 500 and raised on to the server, which logs it.
     """
 
     def __init__(
@@ -39,22 +50,24 @@ class Resource:
         self._endpoints = dict(endpoints)
         if "GET" in endpoints:
             self._endpoints["HEAD"] = endpoints["GET"]
-        self._headers = _raw(headers or {})
+        self._headers = raw((headers or {}).items())
         self.allow = ", ".join(sorted([*self._endpoints, "OPTIONS"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
         endpoint = self._endpoints.get(scope["method"], self._other)
         try:
-            response = await endpoint(request)
+            answered = await endpoint(Request(scope, receive))
         except HTTPException as error:
-            response = refusal(error)
-        response.raw_headers += self._headers
-        await response(scope, receive, send)
+            answered = refusal(error)
+        except Exception:
+            await deliver(_FAILED, send)
+            raise
+        answered.headers.extend(self._headers)
+        await deliver(answered, send)
 
-    async def _other(self, request: Request) -> HttpResponse:
+    async def _other(self, request: Request) -> Answer:
         if request.method == "OPTIONS":
-            return HttpResponse(status_code=204, headers={"allow": self.allow})
+            return Answer(204, b"", raw([("allow", self.allow)]))
         detail = f"{request.url.path} takes {self.allow}"
         raise HTTPException(405, detail, {"allow": self.allow})
 
@@ -68,7 +81,7 @@ class Guard:
     def protect(self, endpoint: Endpoint) -> Endpoint:
         """``endpoint`` for callers with the token only; it is compared in constant time."""
 
-        async def checked(request: Request) -> HttpResponse:
+        async def checked(request: Request) -> Answer:
             scheme, _, given = (header(request, b"authorization") or "").partition(" ")
             expected = self._token
             known = expected is not None and hmac.compare_digest(given.encode("latin-1"), expected)
@@ -80,6 +93,10 @@ class Guard:
             return await endpoint(request)
 
         return checked
+
+    def resource(self, endpoints: Mapping[str, Endpoint]) -> Resource:
+        """A resource all of whose ``endpoints`` are protected."""
+        return Resource({method: self.protect(each) for method, each in endpoints.items()})
 
 
 def header(request: Request, name: bytes) -> str | None:
@@ -111,7 +128,7 @@ async def read_json(request: Request, media_types: tuple[str, ...] = JSON_TYPES)
 
     Raises:
         HTTPException: 413 for a body over 64 KiB, 415 for one that is announced as something
-            else or compressed, 400 for one that is no JSON.
+            else or compressed, 400 for one that is no JSON, half a surrogate pair included.
     """
     announced = header(request, b"content-type")
     if announced is not None and announced.partition(";")[0].strip().lower() not in media_types:
@@ -121,53 +138,62 @@ async def read_json(request: Request, media_types: tuple[str, ...] = JSON_TYPES)
     if (header(request, b"content-encoding") or "identity").lower() != "identity":
         raise HTTPException(415, "a body is not compressed", {"accept-encoding": "identity"})
     try:
-        return _DECODER.decode((await _read(request)).decode().removeprefix(BYTE_ORDER_MARK))
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "the body is not JSON") from None
+        return from_json((await _read(request)).removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
+    except ValueError as error:
+        raise HTTPException(400, f"the body is not JSON: {error}") from None
 
 
 async def _read(request: Request) -> bytearray:
-    body = bytearray()
-    too_large = HTTPException(413, f"a body may have {MAX_BODY_BYTES} bytes")
     announced = header(request, b"content-length") or ""
     if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
-        raise too_large
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY_BYTES:
-                raise too_large
-    except ClientDisconnect:
-        raise HTTPException(400, "the body did not come to its end") from None
-    return body
+        raise _too_large()
+    body = bytearray()
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise HTTPException(400, "the body did not come to its end")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return body
 
 
-def answer(response: Response, evidence: Evidence | None = None) -> HttpResponse:
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"a body may have {MAX_BODY_BYTES} bytes")
+
+
+def answer(response: Response, evidence: Evidence | None = None) -> Answer:
     """The answer of the stack as one of HTTP, with the evidence of its making."""
-    answered = HttpResponse(response.body, response.status)
-    answered.raw_headers += (
-        _JSON if not response.headers else _raw(_JSON_HEADERS | dict(response.headers))
-    )
+    body = response.body.encode()
+    headers = [(b"content-length", b"%d" % len(body)), *_ALWAYS]
+    if response.headers:
+        given = dict(raw(response.headers))
+        headers += given.items() if b"content-type" in given else [_JSON, *given.items()]
+    else:
+        headers.append(_JSON)
     if evidence is not None:
-        answered.raw_headers += _raw(dict(encode(evidence)))
-    return answered
+        headers += raw(encode(evidence))
+    return Answer(response.status, body, headers)
 
 
-def refusal(error: HTTPException) -> HttpResponse:
+def refusal(error: HTTPException) -> Answer:
     """The answer to a request that never reached the stack."""
     return answer(problem(error.status_code, error.detail, "", error.headers))
 
 
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+async def deliver(answered: Answer, send: Send) -> None:
+    """Hand an answer to the server."""
+    status, body, headers = answered
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
-_JSON_HEADERS = {"content-type": "application/json", **ALWAYS}
-_JSON = _raw(_JSON_HEADERS)
+def raw(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Headers as they go over the wire."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_ALWAYS = raw(ALWAYS.items())
+_JSON = (b"content-type", b"application/json")
+_FAILED = refusal(HTTPException(500, "an error that nobody foresaw; the server's log has it"))

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response as HttpResponse
 
 from reference_impl.http.metrics import CONTENT_TYPE, Metrics
-from reference_impl.http.resource import ALWAYS, Endpoint, answer
+from reference_impl.http.resource import Answer, Endpoint, answer
 from reference_impl.messages import Response
 from reference_impl.profiling.measured import Measured
 from reference_impl.times import from_wall_us
@@ -36,7 +35,7 @@ class Statistics:
             "latency-summary": self.latency_summary,
         }
 
-    async def stats(self, _request: Request) -> HttpResponse:
+    async def stats(self, _request: Request) -> Answer:
         """Everything: latency and hits as below, memory, queue, and histograms since the start."""
         profiler = self._deployment.profiler
         return self._data(
@@ -47,28 +46,28 @@ class Statistics:
             }
         )
 
-    async def cache_stats(self, _request: Request) -> HttpResponse:
+    async def cache_stats(self, _request: Request) -> Answer:
         """Look-ups by cache type and layer, and the hit ratio of L1 and KV together."""
         return self._data({"cache": self._deployment.profiler.cache_stats()})
 
-    async def query_stats(self, _request: Request) -> HttpResponse:
+    async def query_stats(self, _request: Request) -> Answer:
         """Statements by name, D1 by who asked, and the last of the slow ones."""
         return self._data({"queries": self._deployment.profiler.query_stats()})
 
-    async def latency_summary(self, _request: Request) -> HttpResponse:
+    async def latency_summary(self, _request: Request) -> Answer:
         """Percentiles by endpoint, statement and the rest, since the start and lately."""
         return self._data({"latency": self._latency()})
 
-    async def metrics(self, _request: Request) -> HttpResponse:
+    async def metrics(self, _request: Request) -> Answer:
         """The same numbers as OpenMetrics."""
-        text = self._metrics.text()
-        return HttpResponse(text, 200, {**ALWAYS, "content-type": CONTENT_TYPE})
+        about = (("content-type", CONTENT_TYPE),)
+        return answer(Response(200, self._metrics.text().decode(), headers=about))
 
     def _latency(self) -> dict[str, Any]:
         profiler = self._deployment.profiler
         return {**grouped(profiler.latency_summary()), "cache": profiler.cache_stats()}
 
-    def _data(self, data: Mapping[str, Any]) -> HttpResponse:
+    def _data(self, data: Mapping[str, Any]) -> Answer:
         stamped = {
             **data,
             "instance": self._deployment.instance(),

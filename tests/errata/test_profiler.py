@@ -120,7 +120,7 @@ def test_e20_a_request_that_raises_is_a_record() -> None:
 
     async def work(deployment: EmbeddedDeployment, _engine: SqliteEngine) -> Any:
         with pytest.raises(ArithmeticError):
-            await deployment.invoke(broken, Origin())
+            await deployment.invoke(broken, Origin)
         return deployment.profiler.latency_summary()[f"request.{UNANSWERED}"]
 
     row = deployed(work)
@@ -155,7 +155,7 @@ def test_e07_one_id_twice_is_two_records_and_no_request_is_left_open() -> None:
         raise ArithmeticError
 
     async def work(deployment: EmbeddedDeployment, _engine: SqliteEngine) -> dict[str, Any]:
-        both = [deployment.invoke(call, Origin(number=7)) for call in (slow, broken)]
+        both = [deployment.invoke(call, Origin) for call in (slow, broken)]
         results = await asyncio.gather(*both, return_exceptions=True)
         assert isinstance(results[1], ArithmeticError)
         return deployment.profiler.latency_summary()

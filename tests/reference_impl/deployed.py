@@ -39,7 +39,7 @@ async def track(deployment: EmbeddedDeployment, **fields: Any) -> Response:
     async def call(worker: Worker, ctx: Context) -> Response:
         return await worker.track(ctx, body)
 
-    return (await deployment.invoke(call, Origin()))[0]
+    return (await deployment.invoke(call, Origin))[0]
 
 
 async def attribution(
@@ -48,4 +48,4 @@ async def attribution(
     async def call(worker: Worker, ctx: Context) -> Response:
         return await worker.attribution(ctx, conversion_id, "linear")
 
-    return await deployment.invoke(call, Origin())
+    return await deployment.invoke(call, Origin)

@@ -9,12 +9,11 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
-from starlette.routing import Route
 
 from reference_impl.adapters.embedded import EmbeddedDeployment, embedded_deployment
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.config import StackConfig
-from reference_impl.http.app import create_app
+from reference_impl.http.app import Extra, create_app
 from reference_impl.profiling.profiler import LatencyProfiler
 
 T = TypeVar("T")
@@ -61,7 +60,7 @@ async def open_site(
     wrap_kv: Callable[[Any], Any] = lambda kv: kv,
     *,
     token: str | None = TOKEN,
-    extra: list[Route] | None = None,
+    extra: Extra | None = None,
     quiet: bool = False,
     config: StackConfig = DEFAULTS,
 ) -> AsyncIterator[Site]:
@@ -92,7 +91,7 @@ def visit_site(work: Callable[[Site], Awaitable[T]], *arguments: Any, **options:
 def visit(
     work: Callable[[httpx.AsyncClient], Awaitable[T]],
     token: str | None = TOKEN,
-    extra: list[Route] | None = None,
+    extra: Extra | None = None,
 ) -> T:
     """The same for ``work`` that needs the client alone."""
     return visit_site(lambda site: work(site.client), token=token, extra=extra)

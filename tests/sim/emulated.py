@@ -31,7 +31,7 @@ class Session:
         self.asked = asked
         self.prepared = prepare(asked)
         self.deployment = EmulatedDeployment(asked, self.prepared)
-        app = create_app(self.deployment, "secret", self.deployment.routes())
+        app = create_app(self.deployment, "secret", self.deployment.resources())
         transport = httpx.ASGITransport(app=app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from reference_impl.http.app import Call, Origin, create_app
+from reference_impl.http.app import AskOrigin, Call, Origin, create_app
 from reference_impl.http.evidence_headers import decode
 from reference_impl.messages import Evidence, Layer, Response
 from reference_impl.ports import DeadLetters
@@ -84,8 +84,8 @@ class Noting:
         self.profiler = LatencyProfiler(lambda: 0)
         self.origins: list[Origin] = []
 
-    async def invoke(self, _call: Call, origin: Origin) -> tuple[Response, Evidence]:
-        self.origins.append(origin)
+    async def invoke(self, _call: Call, ask_origin: AskOrigin) -> tuple[Response, Evidence]:
+        self.origins.append(ask_origin())
         return Response(200, "{}"), Evidence()
 
     @property
