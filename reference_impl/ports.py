@@ -13,8 +13,8 @@ where a Cloudflare binding names seconds itself (``expiration_ttl``, ``cache_ttl
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, overload
 
 T = TypeVar("T")
@@ -260,19 +260,17 @@ class KVNamespace(Protocol):
 # --------------------------------------------------------------------------- D1
 
 
-@dataclass(frozen=True, slots=True)
-class D1Result:
+class D1Result(NamedTuple):
     """The answer to one statement: rows by column name, and the bare values in ``raw``
     in the order of ``columns``.
 
     ``meta`` holds at least ``duration`` (ms of SQL alone), ``changes``, ``last_row_id`` and
-    ``rows_read``; ours adds ``vm_steps``, and ``wait_us`` and ``round_trip_us`` where a model
-    knows them. https://developers.cloudflare.com/d1/worker-api/return-object/
+    ``rows_read``; ours adds ``wait_us`` and ``round_trip_us`` where a model knows them. https://developers.cloudflare.com/d1/worker-api/return-object/
     """
 
     results: list[dict[str, Any]]
     success: bool = True
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = MappingProxyType({})
     raw: Sequence[tuple[Any, ...]] = ()
     columns: Sequence[str] = ()
 
@@ -324,8 +322,7 @@ class Queue(Protocol):
         """Up to 100 messages in one call; all are taken or none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One delivery of a queued message. ``attempts`` counts from 1."""
 
     id: str

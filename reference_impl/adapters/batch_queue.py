@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from reference_impl.ports import DeadLetter, Limiter, Message, QueueError, Runtime
@@ -178,7 +177,7 @@ class BatchQueue:
                 self._bury(message)
 
     def _retry(self, message: Message) -> None:
-        again = replace(message, attempts=message.attempts + 1)
+        again = message._replace(attempts=message.attempts + 1)
         if self._retry_delay_us:
             self._runtime.spawn(self._put_later(again))
         else:

@@ -198,7 +198,7 @@ def without_secrets(url: str) -> str:
 
 def _executor(url: str, expected: str) -> DirectExecutor | FileExecutor:
     if url == SQLITE_MEMORY:
-        return DirectExecutor(SqliteEngine())
+        return DirectExecutor(SqliteEngine(priced=False))
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path or path.startswith(":"):
         raise BadStoreUrl(f"{without_secrets(url)}: expected {expected}")

@@ -110,15 +110,18 @@ def inserts(
 
     An event whose ``event_id`` is there already counts once and is no error.
     """
+    if len(rows) == 1:  # most are
+        return [(_insert(table, columns, 1, answer), rows[0])]
     parts = in_parts(rows, MAX_BOUND_VALUES // len(columns))
     return [
-        (_insert(table, columns, len(part)) + answer, tuple(chain.from_iterable(part)))
+        (_insert(table, columns, len(part), answer), tuple(chain.from_iterable(part)))
         for part in parts
     ]
 
 
 @lru_cache(maxsize=100)
-def _insert(table: str, columns: tuple[str, ...], rows: int) -> str:
+def _insert(table: str, columns: tuple[str, ...], rows: int, answer: str) -> str:
+    """Ever the same object, whose hash SQLite's cache of statements need not work out again."""
     values = places(len(columns), rows)
     tail = " ON CONFLICT (event_id) DO NOTHING" if table == "user_journeys" else ""
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}{tail}"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}{tail}{answer}"

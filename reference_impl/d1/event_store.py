@@ -63,12 +63,9 @@ class EventStore:
         try:
             results = await self._d1.run(ctx, "insert_event", commands)
         finally:
-            events = [arrival.event for arrival in arrivals]
-            keys = {f"user_id={event.user_id}" for event in events}
-            keys |= {f"conversion_id={event.conversion_id}" for event in events}
-            self._d1.cache.written({"user_journeys": frozenset(keys)})
+            self._d1.cache.written({"user_journeys": _row_keys(arrivals)})
         inserted = {row["event_id"] for result in results for row in result.results}
-        return [_taken(inserted, event.identity()) for event in events]
+        return [_taken(inserted, arrival.event.identity()) for arrival in arrivals]
 
     async def due(self, ctx: Context, now: str, limit: int) -> list[Due]:
         """Events whose message is to be sent again by ``now``, those that wait longest first."""
@@ -84,6 +81,14 @@ class EventStore:
         parts = in_parts(event_ids, MAX_BOUND_VALUES)
         commands = [(_PROCESSED.format(marks(len(part))), tuple(part)) for part in parts]
         await self._d1.run(ctx, "processed_events", commands)
+
+
+def _row_keys(arrivals: Sequence[Arrival]) -> frozenset[str]:
+    keys: list[str] = []
+    for arrival in arrivals:
+        event = arrival.event
+        keys += f"user_id={event.user_id}", f"conversion_id={event.conversion_id}"
+    return frozenset(keys)
 
 
 def _taken(identities: set[str], identity: str) -> bool:

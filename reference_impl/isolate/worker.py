@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from pydantic_core import to_json
+
 from reference_impl.attribution.answers import attribution_text
 from reference_impl.attribution.models import MODELS
 from reference_impl.cache.manager import CacheManager
@@ -151,7 +153,7 @@ class Worker:
             for event, is_new in zip(events, taken, strict=True)
         ]
         answer = {"events": told} if isinstance(body, list) else told[0]
-        return Response(202, json.dumps({"accepted": True, **answer}), TRACKING)
+        return Response(202, to_json({"accepted": True, **answer}).decode(), TRACKING)
 
     async def consume(self, ctx: Context, messages: Sequence[Message]) -> set[str]:
         """Handle one batch; the IDs of the messages to be delivered again.

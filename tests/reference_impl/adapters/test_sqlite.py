@@ -120,6 +120,17 @@ def test_a_statement_costs_what_it_does(engine: SqliteEngine) -> None:
     assert [each.readonly for each in executions] == [True, False, True]
 
 
+def test_an_engine_that_does_not_price_answers_the_same() -> None:
+    """What serves in real time has no use for the steps, and does not count them."""
+    priced, bare = SqliteEngine(), SqliteEngine(priced=False)
+    commands = [Command("SELECT 1 AS one UNION SELECT 2", ())]
+    (told,), (answered,) = priced.execute(commands), bare.execute(commands)
+    assert (
+        (answered.rows, answered.columns) == (told.rows, told.columns) == ([(1,), (2,)], ("one",))
+    )
+    assert (told.vm_steps > 0, answered.vm_steps) == (True, 0)
+
+
 # --------------------------------------------------------------------------- effects
 
 
