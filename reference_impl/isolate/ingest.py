@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from reference_impl.config import Accept
 from reference_impl.d1.event_store import Arrival, Due, EventStore
-from reference_impl.events import Event, InvalidEvent, parse_event
+from reference_impl.d1.statements import in_parts
+from reference_impl.events import MAX_EVENTS, Event, InvalidEvent, parse_event
 from reference_impl.messages import Context
 from reference_impl.ports import D1Error, Message, QueueError, Runtime
 from reference_impl.times import from_wall_us, to_wall_us
@@ -61,6 +62,7 @@ class Ingest:
         self._runtime = runtime
         self._events = events
         self._accept = accept
+        self._outgoing: list[Mapping[str, Any]] = []
         self.sends_failed = 0
         self.resent = 0
 
@@ -80,19 +82,18 @@ class Ingest:
         if self._accept == "queue":
             await ctx.queue.send_batch([_carrying(event, created_at) for event in events])
             return [None] * len(events)
-        resend_at = from_wall_us(now_us + PATIENCE_US)
         arrivals = [
-            Arrival(event, created_at, resend_at if event.conversion_id is not None else None)
-            for event in events
+            Arrival(event, created_at, _resend_at(event, now_us + PATIENCE_US)) for event in events
         ]
         new = await self._events.insert(ctx, arrivals)
-        messages = [
+        none_waits = not self._outgoing
+        self._outgoing += [
             _announcing(event.identity(), event.conversion_id)
             for event, is_new in zip(events, new, strict=True)
             if is_new
         ]
-        if messages:
-            ctx.wait_until(self._announce(ctx, messages))
+        if none_waits and self._outgoing:
+            ctx.wait_until(self._announce(ctx))
         return [*new]
 
     async def store(self, ctx: Context, messages: Sequence[Message]) -> list[Handled]:
@@ -149,17 +150,24 @@ class Ingest:
                 break
         return swept
 
-    async def _announce(self, ctx: Context, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Queue what follows from committed events. A failed send is counted and left to the
-        sweep."""
-        try:
-            await ctx.queue.send_batch(messages)
-        except QueueError:
-            self.sends_failed += len(messages)
+    async def _announce(self, ctx: Context) -> None:
+        """Queue what follows from the events committed since the last time, those of requests
+        that run at once together. A failed send is counted and left to the sweep."""
+        outgoing, self._outgoing = self._outgoing, []
+        for messages in in_parts(outgoing, MAX_EVENTS):
+            try:
+                await ctx.queue.send_batch(messages)
+            except QueueError:
+                self.sends_failed += len(messages)
 
     async def _processed(self, ctx: Context, event_ids: Sequence[str]) -> None:
         with suppress(D1Error):  # which stands in the evidence
             await self._events.processed(ctx, event_ids)
+
+
+def _resend_at(event: Event, wall_us: int) -> str | None:
+    """Only an event from which something follows waits for it."""
+    return None if event.conversion_id is None else from_wall_us(wall_us)
 
 
 def _announcing(event_id: str, conversion_id: str | None) -> dict[str, Any]:
