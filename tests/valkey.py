@@ -24,12 +24,13 @@ _UNTIL_STDIN_ENDS = '"$@" & cat > /dev/null; kill -9 $!'
 
 
 class Valkey:
-    """One server, which may be killed and started again; it keeps nothing on disk."""
+    """One server, which may hang, or be killed and started again; it keeps nothing on disk."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._socket = folder / "valkey.sock"
         self._port = port
         self._shell: subprocess.Popen[bytes] | None = None
+        self._pid = 0
 
     @property
     def url(self) -> str:
@@ -65,7 +66,7 @@ class Valkey:
         while True:
             try:
                 with self.client() as client:
-                    client.ping()
+                    self._pid = client.info("server")["process_id"]
                 return
             except (RedisError, OSError):
                 if time.monotonic() > deadline:
@@ -74,10 +75,16 @@ class Valkey:
 
     def kill(self) -> None:
         """As if the machine took it away."""
-        with self.client() as client:
-            pid = client.info("server")["process_id"]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self._pid, signal.SIGKILL)
         self.stop()
+
+    def hang(self) -> None:
+        """From now on it takes connections and answers nothing, until it goes on."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Answer again, first what was asked meanwhile."""
+        os.kill(self._pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """End it if it runs."""

@@ -103,11 +103,13 @@ class EmbeddedDeployment:
     def statistics(self) -> Mapping[str, Any]:
         """Memory as accounted, the process, the queue, and what KV did not answer."""
         queue, l2 = self.stores.queue, self._worker.cache.l2.get_stats()
+        errors = {name: l2[name] for name in ("read_errors", "write_errors", "list_errors")}
+        circuit = self.stores.kv.circuit
         return {
             "memory_max_bytes": self._memory.max_bytes,
             "process_rss_bytes": process_rss_bytes(),
             "queue": {"undelivered": queue.undelivered, "dead": queue.dead_count},
-            "kv": {name: l2[name] for name in ("read_errors", "write_errors", "list_errors")},
+            "kv": {**errors, "circuit": circuit and circuit.state},
             "ingest": self._worker.ingest.counts(),
         }
 

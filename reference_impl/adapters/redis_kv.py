@@ -17,13 +17,17 @@ from typing import Any, TypeVar
 
 import fakeredis
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from reference_impl.adapters.circuit_breaker import CircuitBreaker, CircuitOpen
 from reference_impl.adapters.kv_reads import KVReads
-from reference_impl.adapters.kv_rules import check_key, check_list, check_put
+from reference_impl.adapters.kv_rules import ListRequest, Put, check_key, check_list, check_put
 from reference_impl.ports import KVEntry, KVError, KVKey, KVList
 
 T = TypeVar("T")
+Method = Callable[..., Coroutine[Any, Any, T]]
 
 SLACK_S = 60
 """Redis drops an entry so long after its end: what has ended is decided by this clock alone."""
@@ -36,28 +40,34 @@ SWEEP_MOST = 128
 """Once in so many writes, so many ended keys at most leave the sorted sets."""
 
 
-def _as_kv_error(
-    method: Callable[..., Coroutine[Any, Any, T]],
-) -> Callable[..., Coroutine[Any, Any, T]]:
-    """The service's own failures, as KV would tell them; the message names no address."""
-
-    @wraps(method)
-    async def told(self: RedisKV, *args: Any, **kwargs: Any) -> T:
-        try:
-            return await method(self, *args, **kwargs)
-        except (RedisError, OSError) as error:
-            raise KVError(
-                f"KV {_VERB[method.__name__]} failed: 503 {_reason(error)}", 503
-            ) from None
-
-    return told
+NO_ANSWER = (RedisConnectionError, RedisTimeoutError, OSError)
+"""What the client raises when nothing answers; its other errors are answers."""
 
 
-_VERB = {"read": "GET", "read_many": "GET_BULK", "put": "PUT", "delete": "DELETE", "list": "GET"}
+def _operation(verb: str) -> Callable[[Method[T]], Method[T]]:
+    """An operation on the store, through the circuit where there is one.
+
+    The service's own failures are told as KV would tell them; the message names no address.
+    """
+
+    def decorate(method: Method[T]) -> Method[T]:
+        @wraps(method)
+        async def asked(self: RedisKV, *args: Any) -> T:
+            try:
+                if self.circuit is None:
+                    return await method(self, *args)
+                return await self.circuit.call(lambda: method(self, *args))
+            except (RedisError, OSError, CircuitOpen) as error:
+                raise KVError(f"KV {verb} failed: 503 {_reason(error)}", 503) from None
+
+        return asked
+
+    return decorate
 
 
 def _reason(error: Exception) -> str:
-    return f"the store does not answer ({type(error).__name__})"
+    why = f"circuit {error.state}" if isinstance(error, CircuitOpen) else type(error).__name__
+    return f"the store does not answer ({why})"
 
 
 def embedded_kv(**options: Any) -> RedisKV:
@@ -71,6 +81,9 @@ class RedisKV(KVReads):
 
     ``now_s`` is the clock by which lives count. With ``write_spacing_s`` above 0 a key takes one
     write in so many seconds, as on the platform, and a further one is refused with 429.
+
+    With ``now_us``, a monotonic clock, there is a ``circuit``: a store that does not answer is left
+    alone for a while, and operations fail at once. Fakeredis always answers and has none.
     """
 
     def __init__(
@@ -80,7 +93,9 @@ class RedisKV(KVReads):
         namespace: str = "kv",
         now_s: Callable[[], float] = time.time,
         write_spacing_s: float = 0.0,
+        now_us: Callable[[], int] | None = None,
     ) -> None:
+        self.circuit = CircuitBreaker(now_us, NO_ANSWER) if now_us else None
         self._redis: Any = redis  # whose own types leave open of most answers what they are
         self._names = f"{namespace}:keys".encode()
         self._entry = f"{namespace}:entry:".encode()
@@ -90,18 +105,17 @@ class RedisKV(KVReads):
         self._now_s = now_s
         self._write_spacing_ms = round(write_spacing_s * 1000)
 
-    @_as_kv_error
+    @_operation("GET")
     async def read(self, key: str, cache_ttl: int | None) -> KVEntry:
         """The entry under ``key``; ``cache_ttl`` has no effect in one store."""
         return self._alive(await self._redis.hmget(self._entry + key.encode(), ["v", "m", "e"]))
 
-    @_as_kv_error
+    @_operation("GET_BULK")
     async def read_many(self, keys: Sequence[str], cache_ttl: int | None) -> list[KVEntry]:
         """The entries under ``keys``, in one round trip."""
         rows = await self._fields([key.encode() for key in keys], ["v", "m", "e"])
         return [self._alive(fields) for _, *fields in rows]
 
-    @_as_kv_error
     async def put(
         self,
         key: str,
@@ -118,6 +132,10 @@ class RedisKV(KVReads):
         """
         now_s = self._now_s()
         put = check_put(key, value, now_s, expiration_ttl, expiration, metadata)
+        await self._put(key, put, now_s)
+
+    @_operation("PUT")
+    async def _put(self, key: str, put: Put, now_s: float) -> None:
         await self._claim_write(key, "PUT")
         fields: dict[str, str | bytes | int] = {"v": put.value}
         if put.metadata is not None:
@@ -139,10 +157,13 @@ class RedisKV(KVReads):
         if self._puts % SWEEP_EVERY == 0:
             await self._sweep()
 
-    @_as_kv_error
     async def delete(self, key: str) -> None:
         """Forget ``key``; no error when it is not there."""
         check_key(key, "DELETE")
+        await self._delete(key)
+
+    @_operation("DELETE")
+    async def _delete(self, key: str) -> None:
         await self._claim_write(key, "DELETE")
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(self._entry + key.encode())
@@ -150,14 +171,15 @@ class RedisKV(KVReads):
             pipe.zrem(self._ends, key.encode())
             await pipe.execute()
 
-    @_as_kv_error
     async def list(
         self, prefix: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> KVList:
         """One page of keys in the order of their UTF-8 bytes; what has ended takes no place."""
         request = check_list(prefix, limit, cursor)
-        if request is None:
-            return KVList((), True)
+        return KVList((), True) if request is None else await self._list(request)
+
+    @_operation("GET")
+    async def _list(self, request: ListRequest) -> KVList:
         found: list[KVKey] = []
         least = b"[" + request.prefix
         if request.after is not None and request.after >= request.prefix:

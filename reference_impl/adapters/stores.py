@@ -22,6 +22,7 @@ import apsw
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from reference_impl.adapters.asyncio_runtime import AsyncioRuntime
@@ -39,9 +40,9 @@ QUEUE_URLS = f"memory: or {D1_URLS}"
 MEMORY = "memory:"
 SQLITE_MEMORY = "sqlite::memory:"
 
-CONNECT_TIMEOUT_S = 2.0
-ANSWER_TIMEOUT_S = 2.0
-"""Within a request there is no time to wait longer for a store that is down, or for its turn."""
+ANSWER_TIMEOUT_S = 0.5
+"""For a connection, and for an answer: a Redis beside the server answers within a millisecond, and
+a look-up is better answered from D1 than kept waiting (assumption)."""
 
 CONNECTIONS = 64
 """To one Redis, whose one thread they keep busy; whoever asks beyond them waits for one that is
@@ -58,8 +59,16 @@ class StoreUnreachable(OSError):
     """A store that does not answer, or is not what its URL says."""
 
 
-async def open_kv(url: str = MEMORY, *, now_s: Callable[[], float] = time.time) -> RedisKV:
+async def open_kv(
+    url: str = MEMORY,
+    *,
+    now_s: Callable[[], float] = time.time,
+    now_us: Callable[[], int] | None = None,
+) -> RedisKV:
     """The KV namespace at ``url``; ``now_s`` is the clock that lives count by.
+
+    Before one outside this process is a circuit breaker; ``now_us`` is its clock, the running
+    loop's unless given.
 
     Of Redis URLs ``?namespace=NAME`` (by default ``kv``) keeps several apart in one database, and
     ``?write_spacing_s=1`` refuses a key's second write within so many seconds, as KV does.
@@ -79,8 +88,10 @@ async def open_kv(url: str = MEMORY, *, now_s: Callable[[], float] = time.time) 
             max_connections=CONNECTIONS,
             timeout=ANSWER_TIMEOUT_S,
             socket_timeout=ANSWER_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1),
+            socket_connect_timeout=ANSWER_TIMEOUT_S,
+            # Asked again if the connection broke, which it may have done while it lay idle, but
+            # not if the answer did not come in time.
+            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
         )
     except BadStoreUrl:
         raise
@@ -92,7 +103,7 @@ async def open_kv(url: str = MEMORY, *, now_s: Callable[[], float] = time.time) 
     except (RedisError, OSError) as error:
         await redis.aclose()
         raise StoreUnreachable(f"{without_secrets(url)}: {_why(error)}") from None
-    return RedisKV(redis, now_s=now_s, **options)
+    return RedisKV(redis, now_s=now_s, now_us=now_us or AsyncioRuntime().now_us, **options)
 
 
 async def open_d1(url: str = SQLITE_MEMORY) -> D1Store:
@@ -131,7 +142,7 @@ async def open_stores(
         BadStoreUrl, StoreUnreachable: as the stores themselves do; nothing stays open.
     """
     async with AsyncExitStack() as opened:
-        own_kv = await open_kv(kv)
+        own_kv = await open_kv(kv, now_us=runtime.now_us)
         opened.push_async_callback(own_kv.close)
         own_d1 = await open_d1(d1)
         opened.push_async_callback(own_d1.close)

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from reference_impl.adapters import open_kv
+from reference_impl.adapters.circuit_breaker import COOL_DOWN_US
 from reference_impl.adapters.redis_kv import SLACK_S, SWEEP_EVERY, RedisKV
 from reference_impl.adapters.stores import CONNECTIONS
 from reference_impl.ports import KVError
@@ -93,20 +94,25 @@ def test_a_listing_does_not_drop_what_was_written_meanwhile(valkey: Valkey) -> N
 
 
 def test_a_server_that_is_gone_is_a_kv_error() -> None:
-    """Each operation fails with 503 and without a secret; once it is back, all goes on."""
+    """Each operation fails with 503 and without a secret, the sixth by the open circuit; once it
+    is back and the cool-down over, all goes on."""
 
     async def main() -> None:
+        now_us = 0
         with running_valkey() as server:
-            kv = await open_kv(server.url)
+            kv = await open_kv(server.url, now_us=lambda: now_us)
             await kv.put("k", "v")
             server.kill()
             for operation in (
                 kv.get("k"), kv.get(["k"]), kv.put("k", "v"), kv.delete("k"), kv.list(),
             ):  # fmt: skip
-                with pytest.raises(KVError, match="503") as error:
+                with pytest.raises(KVError, match=r"503 .*\(ConnectionError\)") as error:
                     await operation
                 assert error.value.status == 503
             server.start()
+            with pytest.raises(KVError, match=r"503 .*\(circuit open\)"):
+                await kv.get("k")
+            now_us += COOL_DOWN_US
             assert await kv.get("k") is None
             await kv.put("k", "v")
             assert await kv.get("k") == "v"

@@ -52,12 +52,16 @@ class Served:
             self.process.kill()
             self.process.communicate()
 
+    def get(self, path: str) -> str:
+        """What is there; it has to be."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
+            status, body = self.ask(connection, "GET", path)
+        assert status == 200
+        return body.decode()
+
     def statistics(self) -> dict[str, Any]:
         """What ``/api/performance/stats`` tells."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
-            status, body = self.ask(connection, "GET", "/api/performance/stats")
-        assert status == 200
-        data: dict[str, Any] = json.loads(body)["data"]
+        data: dict[str, Any] = json.loads(self.get("/api/performance/stats"))["data"]
         return data
 
     @staticmethod

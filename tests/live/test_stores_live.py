@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -17,7 +18,7 @@ from reports.kpis import KPI_NAMES
 from scenarios.journeys import load_population
 from scenarios.loader import load
 from tests.live.served import Served, pressing, serving, start
-from tests.valkey import running_valkey
+from tests.valkey import Valkey, running_valkey
 
 pytestmark = pytest.mark.live
 
@@ -77,12 +78,6 @@ def stored_events(database: Path) -> list[str]:
     return [row[0] for row in rows]
 
 
-def read_errors(server: Served) -> int:
-    """How often KV did not answer a read, as the server counts it."""
-    errors: int = server.statistics()["kv"]["read_errors"]
-    return errors
-
-
 def wait_for(done: Callable[[], bool]) -> None:
     """Look again until it is ``done``."""
     deadline = time.monotonic() + PATIENCE_S
@@ -91,21 +86,51 @@ def wait_for(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_kv_may_die_and_come_back(tmp_path: Path) -> None:
-    """Valkey killed and started again under load: no 5xx, D1 answers meanwhile, it is counted,
-    and afterwards KV is used again."""
+def kv_of(server: Served) -> dict[str, Any]:
+    """What the server counts of its KV."""
+    told: dict[str, Any] = server.statistics()["kv"]
+    return told
+
+
+def reads(server: Served, of: str) -> float:
+    """One number of the KV reads in ``/metrics``."""
+    (line,) = (line for line in server.get("/metrics").splitlines() if line.startswith(of))
+    return float(line.split()[1])
+
+
+def kv_is(server: Served) -> str:
+    """KV as ``/readyz`` tells it."""
+    told: str = json.loads(server.get("/readyz"))["kv"]
+    return told
+
+
+def hits(valkey: Valkey) -> int:
+    """How many keys Valkey has found since its start."""
+    with valkey.client() as client:
+        found: int = client.info("stats")["keyspace_hits"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("leave", "return_"), [(Valkey.kill, Valkey.start), (Valkey.hang, Valkey.go_on)]
+)
+def test_kv_may_leave_and_come_back(
+    tmp_path: Path, leave: Callable[[Valkey], None], return_: Callable[[Valkey], None]
+) -> None:
+    """Valkey killed, or stopped so that it hangs, under load: no 5xx and no answer to another's
+    question; D1 answers meanwhile, which is counted; few look-ups wait; then KV is used again."""
     conversions = load_population(load("smoke/tiny").data).conversions
-    statuses: Counter[int] = Counter()
+    answers: Counter[tuple[int, bool]] = Counter()
     numbers = itertools.count()
 
     def wait_for_answers() -> None:
-        enough = statuses.total() + 200
-        wait_for(lambda: statuses.total() >= enough)
+        enough = answers.total() + 200
+        wait_for(lambda: answers.total() >= enough)
 
     def look(connection: http.client.HTTPConnection) -> None:
-        conversion = conversions[next(numbers) % len(conversions)]
-        path = f"/api/attribution/{conversion.conversion_id}?model=linear"
-        statuses[Served.ask(connection, "GET", path)[0]] += 1
+        asked = conversions[next(numbers) % len(conversions)].conversion_id
+        status, body = Served.ask(connection, "GET", f"/api/attribution/{asked}?model=linear")
+        answers[status, json.loads(body)["conversion_id"] == asked] += 1
 
     with (
         running_valkey(tcp=True) as valkey,
@@ -113,17 +138,22 @@ def test_kv_may_die_and_come_back(tmp_path: Path) -> None:
     ):
         with pressing(server, CLIENTS, look):
             wait_for_answers()
-            assert read_errors(server) == 0
-            valkey.kill()
+            assert kv_of(server)["read_errors"] == 0
+            leave(valkey)
+            wait_for(lambda: kv_of(server)["circuit"] == "open")
             wait_for_answers()
-            valkey.start()
-            while_gone = read_errors(server)
+            assert "(circuit " in kv_is(server)
+            assert kv_of(server)["read_errors"] > 100
+            return_(valkey)
+            wait_for(lambda: kv_is(server) == "ok")
+            while_away, found = kv_of(server), hits(valkey)
             wait_for_answers()
-            with valkey.client() as client:
-                wait_for(lambda: client.dbsize() > 0)
-        since = read_errors(server) - while_gone
-    assert while_gone > 100 > since
-    assert set(statuses) == {200}
+            wait_for(lambda: hits(valkey) > found)
+        assert kv_of(server) == while_away
+        series = 'edgekpi_kv_seconds_{}{{{}operation="get"}}'
+        at_once = reads(server, series.format("bucket", 'le="0.2",'))
+        assert reads(server, series.format("count", "")) - at_once <= 2 * CLIENTS
+    assert set(answers) == {(200, True)}
 
 
 def test_a_load_test_measures_all_seven_kpis(tmp_path: Path) -> None:
