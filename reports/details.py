@@ -8,8 +8,8 @@ from typing import NamedTuple
 from reference_impl.messages import HITS, Layer
 from reports import wording
 from reports.intervals import Sample
-from reports.kpis import UNKNOWN_AGE, P
-from reports.readings import BYTES_PER_MIB, US_PER_MS
+from reports.kpis import STALENESS, UNKNOWN_AGE, P
+from reports.readings import BYTES_PER_MIB, US_PER, US_PER_MS
 from reports.record import ROUTES, RunRecord
 from reports.stability import loads, unstable
 
@@ -48,9 +48,6 @@ COUNTED = (
 
 UNTOLD = ("Answers of unknown age", UNKNOWN_AGE)
 """The row of answers that may be stale or not."""
-
-STALE = "staleness.age"
-"""Answers that told a superseded state: for how long it had been, where the run can know."""
 
 PROCESS_MEMORY = "server_process_rss_bytes"
 """Key of the provenance: the server's whole Python process, shown beside the modelled isolates."""
@@ -96,9 +93,9 @@ class StatementRow(NamedTuple):
 
 
 def timing(record: RunRecord, title: str, series: str) -> Timing:
-    """One row of :data:`TIMINGS` for one run; without a value if the run was unstable."""
+    """One row of :data:`TIMINGS` for one run; no value if it waits for an overloaded part."""
     sample = Sample(*record.pooled(series))
-    value = None if unstable(record) else sample.percentile(P)
+    value = None if unstable(record, series) else sample.percentile(P)
     return Timing(title, None if value is None else value / US_PER_MS, sample.size)
 
 
@@ -163,16 +160,27 @@ def happened(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     counted = (UNTOLD, *COUNTED)
     rows = [(title, [record.count(name) for record in records]) for title, name in counted]
     texts = [(title, [f"{count:,}" for count in row]) for title, row in rows if any(row)]
-    stale = [Sample(*record.pooled(STALE)) for record in records]
-    if any(sample.size for sample in stale):
-        texts.insert(0, ("Stale answers", [f"{sample.size:,}" for sample in stale]))
-        texts.insert(1, ("Stale answers, age P99", [_age(sample) for sample in stale]))
+    stale = [Sample(*record.pooled(STALENESS.source)).size for record in records]
+    if any(stale):
+        texts.insert(0, ("Stale answers", [f"{count:,}" for count in stale]))
+        texts.insert(1, ("Stale answers, age P99", [stale_age(record) for record in records]))
     return texts
 
 
-def _age(sample: Sample) -> str:
-    value = sample.percentile(0.99)
-    return "-" if value is None else f"{value / 1e6:.1f} s"
+def stale_age_s(record: RunRecord) -> float | None:
+    """The P99 of how old stale answers were, in seconds; ``None`` if none was stale, or if that
+    waits for an overloaded part."""
+    if unstable(record, STALENESS.source):
+        return None
+    value = Sample(*record.pooled(STALENESS.source)).percentile(STALENESS.p)
+    return None if value is None else value / US_PER[STALENESS.unit]
+
+
+def stale_age(record: RunRecord) -> str:
+    """The same in words; a dash if no answer was stale."""
+    if not Sample(*record.pooled(STALENESS.source)).size:
+        return "-"
+    return wording.quantity(stale_age_s(record), STALENESS.unit)
 
 
 def process_memory_mib(record: RunRecord) -> float | None:

@@ -26,6 +26,7 @@ from reports.effects import DEFAULTS, MinEffect, with_limits
 from reports.fingerprint import setting_differences, version_differences
 from reports.pools import Pool, pools_of
 from reports.record import RunRecord
+from reports.stability import advice, in_words, notes
 from reports.verdict import CODES, KpiResult, Verdict, Word, judge
 
 GateWord = Word | ChangeWord
@@ -81,6 +82,7 @@ class Judged:
             "kind": self.pool.kind,
             "runs": self.pool.describe(),
             "limits": self.verdict.word,
+            "overloaded": [load.to_json() for load in self.verdict.overloaded],
             "invalid": list(self.invalid),
             "kpis": kpis,
         }
@@ -229,11 +231,12 @@ def _notes(
 
 
 def _conclude(
-    judged: tuple[Judged, ...], comparisons: int, rules: Rules, notes: list[str]
+    judged: tuple[Judged, ...], comparisons: int, rules: Rules, told: list[str]
 ) -> GateVerdict:
     for one in judged:
+        told += [f"{one.pool.name}: {note}" for note in notes(one.pool.record)]
         if one.pool.single:
-            notes.append(
+            told.append(
                 f"{one.pool.name}: one run; its intervals are within-run only and know nothing "
                 "of the drift between runs"
             )
@@ -246,11 +249,11 @@ def _conclude(
     elif also > 0:
         sentence += f" (and {also} more)"
     line = f"{code_of(word)} {word} {sentence}"
-    return GateVerdict(judged, word, line, rules, comparisons, tuple(notes))
+    return GateVerdict(judged, word, line, rules, comparisons, tuple(told))
 
 
 def _answers(one: Judged, rules: Rules, several: bool) -> Iterator[tuple[GateWord, str]]:
-    """A word and a sentence for each question about each KPI that counts."""
+    """A word and a sentence for each question about each KPI that counts, and for an overload."""
     of = f"{one.pool.name} " if several else ""
     if one.verdict.word == "not valid" or one.invalid:
         whose = "" if one.verdict.word == "not valid" else "baseline: "
@@ -259,12 +262,14 @@ def _answers(one: Judged, rules: Rules, several: bool) -> Iterator[tuple[GateWor
         return
     if not any(result.counts for result in one.verdict.kpis):
         yield "no-data", f"{of}there were no requests; raise a rate or lengthen the window"
+    if growing := one.verdict.overloaded:
+        yield "alert", f"{of}{in_words(growing)}, so work piles up there; {advice(growing)}"
     for result, change in one.rows():
         if not result.counts:
             continue
-        advice = f"; {result.advice}" if result.advice else ""
+        what_to_do = f"; {result.advice}" if result.advice else ""
         word = weight(result.verdict, rules)
-        yield word, f"{of}{result.name}: {result.sentence()}{advice}"
+        yield word, f"{of}{result.name}: {result.sentence()}{what_to_do}"
         if change is not None:
             yield weight(change.word, rules, change.undecided), f"{of}{result.name}: {change.text}"
 

@@ -197,6 +197,8 @@ def _value(result: KpiResult) -> str:
     if result.verdict == "no-data":
         return f'<span class="sub">{escape(result.method)}</span>'
     value = f'<span class="value">{wording.quantity(result.value, result.unit)}</span>'
+    if result.value is None:
+        return f'{value}<span class="sub">{escape(result.reason)}</span>'
     if result.basis == "input":
         return f"{value} as assumed{gauge.svg(result)}"
     bounds = wording.interval(result.interval, result.unit).replace("inf", "\N{INFINITY}")

@@ -1,18 +1,21 @@
 """The gate's verdict as JUnit XML, for whatever shows test results.
 
 A suite a scenario and world, and in it two cases a KPI and route: its limit, and its change where
-there was a baseline. Missed or regressed is a failure, no data and a run that is not valid are
-errors, and what is not known is skipped, with the sentence that says what would decide it.
+there was a baseline; and one for the loads of a simulation's parts. Missed or regressed is a
+failure, no data and a run that is not valid are errors, and what is not known is skipped, with the
+sentence that says what would decide it.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 from xml.etree import ElementTree as xml
 
 from reports.gate import GateVerdict, GateWord, Judged, Rules, weight
 from reports.kpis import Kpi
 from reports.record import ROUTES
+from reports.stability import advice, in_words, loads
 
 _OUTCOMES: dict[GateWord, str] = {
     "not valid": "error",
@@ -47,14 +50,17 @@ def _add_suite(root: xml.Element, judged: Judged, rules: Rules) -> None:
     for result, change in judged.rows():
         if judged.verdict.word == "not valid" or judged.invalid:
             reason = "; ".join(judged.pool.invalid or judged.invalid)
-            _add_case(suite, judged, result.kpi, "limit", "not valid", reason)
+            _add_case(suite, _of_kpi(judged, result.kpi, "limit"), "not valid", reason)
             continue
         word = weight(result.verdict, rules)
         text = f"{result.sentence()}; {result.advice}".rstrip("; ")
-        _add_case(suite, judged, result.kpi, "limit", word, text, result.counts)
+        _add_case(suite, _of_kpi(judged, result.kpi, "limit"), word, text, result.counts)
         if change is not None:
             word = weight(change.word, rules, change.undecided)
-            _add_case(suite, judged, result.kpi, "change", word, change.text, change.counts)
+            case = _of_kpi(judged, result.kpi, "change")
+            _add_case(suite, case, word, change.text, change.counts)
+    if judged.verdict.word != "not valid" and not judged.invalid:
+        _add_load(suite, judged)
     _add_totals(suite, list(suite.iter("testcase")))
 
 
@@ -65,19 +71,34 @@ def _add_properties(suite: xml.Element, judged: Judged) -> None:
         xml.SubElement(properties, "property", name=_clean(name), value=_clean(str(value)))
 
 
+def _add_load(suite: xml.Element, judged: Judged) -> None:
+    """A case for the loads of the parts, where they were counted."""
+    found, growing = loads(judged.pool.record), judged.verdict.overloaded
+    if growing:
+        text = f"{in_words(growing)}; {advice(growing)}"
+        _add_case(suite, _Case(judged, "all", "load limit"), "alert", text)
+    elif found:
+        _add_case(suite, _Case(judged, "all", "load limit"), "pass", in_words(found))
+
+
+class _Case(NamedTuple):
+    """What a case is of."""
+
+    judged: Judged
+    route: str
+    name: str
+
+
+def _of_kpi(judged: Judged, kpi: Kpi, question: str) -> _Case:
+    return _Case(judged, route_of(kpi), f"{kpi.name} {question}")
+
+
 def _add_case(
-    suite: xml.Element,
-    judged: Judged,
-    kpi: Kpi,
-    question: str,
-    word: GateWord,
-    text: str,
-    counts: bool = True,
+    suite: xml.Element, of: _Case, word: GateWord, text: str, counts: bool = True
 ) -> None:
-    of = f"{judged.pool.scenario}.{judged.pool.kind}.{route_of(kpi)}"
-    case = xml.SubElement(
-        suite, "testcase", classname=_clean(of), name=f"{kpi.name} {question}", time="0"
-    )
+    pool = of.judged.pool
+    where = _clean(f"{pool.scenario}.{pool.kind}.{of.route}")
+    case = xml.SubElement(suite, "testcase", classname=where, name=of.name, time="0")
     message = _clean(f"{word}: {text}")
     outcome = _OUTCOMES.get(word) if counts else "skipped"
     if outcome is None:

@@ -9,7 +9,7 @@ from reports import intervals
 from reports.intervals import Estimate, Sample, Share, nothing
 from reports.kpis import STALENESS, UNKNOWN_AGE, Kpi
 from reports.record import RunRecord, Unit
-from reports.stability import UNSTABLE, unstable
+from reports.stability import UNSTABLE, in_words, unstable
 
 US_PER_MS = 1e3
 US_PER = {"ms": US_PER_MS, "s": 1e6}
@@ -31,15 +31,15 @@ def read(record: RunRecord, kpi: Kpi) -> Estimate:
 
 def _percentile(record: RunRecord, kpi: Kpi) -> Estimate:
     units = [_sample(unit, kpi) for unit in record.units]
-    measured = any(unit.size for unit in units)
-    if measured and not kpi.zero_is_data and not any(unit.histogram.sum_us for unit in units):
+    samples = sum(unit.size for unit in units)
+    if samples and not kpi.zero_is_data and not any(unit.histogram.sum_us for unit in units):
         return nothing("every sample is 0, its timers were frozen")
-    if measured and kpi.basis(record.kind) == "modelled" and (growing := unstable(record)):
-        sizes = [(unit.size, unit.failed) for unit in units]
-        samples, failed = (sum(column) for column in zip(*sizes, strict=True))
-        return Estimate(None, None, samples, failed, f"{UNSTABLE}: {growing}")
-    if not measured and kpi is STALENESS and (answers := _answers_of_known_age(record)):
-        return Estimate(0.0, (0.0, 0.0), answers, 0, "no answer was stale")
+    fresh = _answers_of_known_age(record) if kpi is STALENESS and not samples else 0
+    if (samples or fresh) and (growing := unstable(record, kpi.source)):
+        failed = sum(unit.failed for unit in units)
+        return Estimate(None, None, samples or fresh, failed, f"{UNSTABLE}: {in_words(growing)}")
+    if fresh:
+        return Estimate(0.0, (0.0, 0.0), fresh, 0, "no answer was stale")
     found = intervals.percentile(units, kpi.p, record.unit_word, wider=_in_real_time(record))
     return found.scaled(1 / US_PER[kpi.unit])
 

@@ -8,12 +8,14 @@ from html import escape
 from typing import Any
 
 from reference_impl.messages import Layer
+from reference_impl.profiling.hdr import Histogram
 from reports import details, wording
 from reports.intervals import Sample
 from reports.kpis import BY_NAME
 from reports.plot import Line, Panel, points, shared_scale, svg
 from reports.readings import US_PER_MS
 from reports.record import RunRecord
+from reports.stability import unstable
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -66,7 +68,8 @@ DEFINITIONS = (
     (
         "Load",
         "Work asked of a part in the window, in seconds a second; of several alike, the one asked"
-        " for most. At 1 or more its queue grows without end: then latencies have no number.",
+        " for most. At 1 or more its queue grows without end: the run is on alert, and latencies"
+        " that wait there have no number.",
     ),
     (
         "Stale answer",
@@ -204,8 +207,13 @@ def provenance(records: Sequence[RunRecord]) -> str:
 
 def _panel(records: Sequence[RunRecord], name: str) -> Panel:
     kpi = BY_NAME[name]
-    lines = [Line(record.kind, Sample(*record.pooled(kpi.source))) for record in records]
+    lines = [Line(record.kind, _sample(record, kpi.source)) for record in records]
     return Panel(kpi.title.removesuffix(" P95"), lines, records[0].limits[name][0])
+
+
+def _sample(record: RunRecord, series: str) -> Sample:
+    """What a curve is drawn of; nothing where no percentile is told."""
+    return Sample(Histogram(), 0) if unstable(record, series) else Sample(*record.pooled(series))
 
 
 def _figure_head(panel: Panel) -> str:

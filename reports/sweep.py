@@ -16,9 +16,8 @@ from rich.markup import escape
 
 from reference_impl.messages import Layer
 from reports import details, wording
-from reports.intervals import Sample, student_half_width
+from reports.intervals import student_half_width
 from reports.kpis import STALENESS
-from reports.readings import US_PER
 from reports.record import RunRecord
 from reports.table import COLOURS, make_table
 from reports.verdict import KpiResult, Verdict
@@ -50,11 +49,6 @@ class Line(NamedTuple):
         """The judgement of one KPI."""
         return next(result for result in self.verdict.kpis if result.name == name)
 
-    def stale_age_s(self) -> float | None:
-        """The P99 of how old stale answers were, in seconds; ``None`` if none was stale."""
-        value = Sample(*self.record.pooled(STALENESS.source)).percentile(STALENESS.p)
-        return None if value is None else value / US_PER[STALENESS.unit]
-
     def from_l1(self) -> float | None:
         """The share of the KPI's look-ups that L1 answered."""
         rows = [r for r in details.lookups(self.record) if r.cache_type in self.record.cache_types]
@@ -70,7 +64,7 @@ class Line(NamedTuple):
             **{name: self.result(name).to_json()["value"] for name in SHOWN},
             "l1_share": self.from_l1(),
             "hit_ratio_change": change and [round(number, 6) for number in change],
-            STALENESS.name: self.stale_age_s(),
+            STALENESS.name: details.stale_age_s(self.record),
             **{name: count_of(self.record, name) for name in COUNTS.values()},
             "verdict": self.verdict.to_json(),
         }
@@ -130,7 +124,7 @@ def print_lines(path: str, lines: Sequence[Line], console: Console) -> None:
             *(_kpi(line.result(SHOWN[0])), _change(hit_ratio_change(lines[0], line))),
             "-" if (share := line.from_l1()) is None else wording.number(share, "ratio"),
             *(_kpi(line.result(name)) for name in SHOWN[1:]),
-            "-" if (age_s := line.stale_age_s()) is None else wording.quantity(age_s, "s"),
+            details.stale_age(line.record),
             *("-" if count is None else f"{count:,}" for count in counted),
             f"[{COLOURS[word]}]{word}[/]",
         )

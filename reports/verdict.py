@@ -4,12 +4,15 @@ Nothing passes on no evidence. A KPI that was not measured is "no-data"; one who
 the target is "inconclusive" and says how much more would decide it. How a word is found, in order:
 
 1. nothing measured it: no-data;
-2. over 5 % of a latency's samples failed, or a simulated part was asked for more work than it can
-   do (:mod:`reports.stability`): its value is "none", and it is on alert;
+2. over 5 % of a latency's samples failed, or it waits for a simulated part that was asked for more
+   work than it can do (:mod:`reports.stability`): its value is "none", and it is on alert;
 3. fewer than 90 samples of a P95 (459 of a P99): inconclusive;
 4. the interval lies wholly on the good side of the target: pass;
 5. wholly on the bad side: alert if the value itself is beyond the alert limit, else missed;
 6. it crosses the target: inconclusive.
+
+A run in which a part was asked for more than it can do is on alert, whatever its KPIs show: work
+piles up there, be it where no KPI waits for it.
 
 A load test may end itself: ``wrong_input`` and ``stopped_itself`` among its provenance say why, and
 give the run its word (wrong input, alert) whatever its KPIs show.
@@ -23,6 +26,7 @@ their own samples.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +35,7 @@ from reports.intervals import Estimate, least_samples, repeats_needed
 from reports.kpis import CATALOGUE, ERROR_RATIO, STALENESS, Basis, Kpi
 from reports.readings import read
 from reports.record import Kind, RunRecord
-from reports.stability import ADVICE, UNSTABLE
+from reports.stability import UNSTABLE, Load, advice, in_words, overloaded, unstable
 
 Word = Literal[
     "wrong input", "not valid", "alert", "missed", "no-data", "inconclusive", "pass"
@@ -88,6 +92,18 @@ class KpiResult:
     def unit(self) -> str:
         return self.kpi.unit
 
+    @property
+    def unstable(self) -> bool:
+        """Whether it waits for a part that was asked for more than it can do."""
+        return self.method.startswith(UNSTABLE)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value though there are samples."""
+        if self.unstable:
+            return self.method
+        return f"{self.failed} of {self.samples} samples failed"
+
     def sentence(self) -> str:
         """The value against its target, for example ``P95 71.2 ms against < 50 ms``."""
         if self.verdict == "no-data":
@@ -95,9 +111,7 @@ class KpiResult:
         against = wording.limit(self.kpi.meets, self.target, self.unit)
         value = wording.quantity(self.value, self.unit)
         if self.value is None:
-            growing = self.method.startswith(UNSTABLE)
-            why = self.method if growing else f"{self.failed} of {self.samples} samples failed"
-            value += f" ({why})"
+            value += f" ({self.reason})"
         elif self.verdict == "inconclusive":
             value += f" {wording.interval(self.interval, self.unit)}".rstrip()
         return f"{wording.statistic(self.kpi)} {value} against {against}"
@@ -122,7 +136,10 @@ class KpiResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The judgement of one run: its worst word, the exit code of that, and every KPI's."""
+    """The judgement of one run: its worst word, the exit code of that, and every KPI's.
+
+    ``overloaded`` are the parts that were asked for more than they can do.
+    """
 
     scenario: str
     kind: Kind
@@ -130,6 +147,7 @@ class Verdict:
     code: int
     kpis: tuple[KpiResult, ...]
     last_line: str
+    overloaded: tuple[Load, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -146,9 +164,11 @@ def judge(record: RunRecord) -> Verdict:
     cities = list(record.counts("city."))
     seen_from = cities[0] if len(cities) == 1 else ""
     results = tuple(_judge_kpi(record, kpi, seen_from) for kpi in (*CATALOGUE, *asked))
-    word, line = _conclude(record, results)
+    growing = tuple(overloaded(record))
+    word, line = _conclude(record, results, growing)
     code = CODES[word]
-    return Verdict(record.scenario, record.kind, word, code, results, f"{code} {word} {line}")
+    last_line = f"{code} {word} {line}"
+    return Verdict(record.scenario, record.kind, word, code, results, last_line, growing)
 
 
 def worse(first: Verdict, second: Verdict) -> Verdict:
@@ -156,7 +176,9 @@ def worse(first: Verdict, second: Verdict) -> Verdict:
     return min(first, second, key=lambda verdict: _SEVERITY[verdict.word])
 
 
-def _conclude(record: RunRecord, results: tuple[KpiResult, ...]) -> tuple[Word, str]:
+def _conclude(
+    record: RunRecord, results: tuple[KpiResult, ...], growing: Sequence[Load]
+) -> tuple[Word, str]:
     """The run's word and what follows it on the last line."""
     if reason := record.provenance.get("wrong_input"):
         return "wrong input", f"all KPIs: {reason}"
@@ -167,20 +189,35 @@ def _conclude(record: RunRecord, results: tuple[KpiResult, ...]) -> tuple[Word, 
     counted = [result for result in results if result.counts]
     if not counted:
         return "no-data", "all KPIs: there were no requests; raise a rate or lengthen the window"
-    # Errors explain whatever else is wrong, so among equals they come first.
-    counted.sort(key=lambda result: (_SEVERITY[result.verdict], result.kpi is not ERROR_RATIO))
+    # Errors explain whatever else is wrong, so among equals they come first; a part with too much
+    # to do explains errors.
+    counted.sort(
+        key=lambda result: (
+            _SEVERITY[result.verdict],
+            not result.unstable,
+            result.kpi is not ERROR_RATIO,
+        )
+    )
     worst = counted[0]
+    if growing and not worst.unstable:
+        also = _also(result.name for result in counted if result.verdict == "alert")
+        told = f"all KPIs: whatever they show, {in_words(growing)}, so work piles up there"
+        return "alert", f"{told}{also}; {advice(growing)}"
     if worst.verdict == "pass":
         return "pass", f"all {len(counted)} KPIs that count: targets met; nothing to do"
-    others = [result.name for result in counted[1:] if result.verdict == worst.verdict]
-    also = f" (also {', '.join(others)})" if others else ""
+    also = _also(result.name for result in counted[1:] if result.verdict == worst.verdict)
     return worst.verdict, f"{worst.name}: {worst.sentence()}{also}; {worst.advice}"
+
+
+def _also(names: Iterable[str]) -> str:
+    told = ", ".join(names)
+    return f" (also {told})" if told else ""
 
 
 def _judge_kpi(record: RunRecord, kpi: Kpi, seen_from: str) -> KpiResult:
     target, alert = record.limits[kpi.name]
     estimate = read(record, kpi)
-    word, advice = _word(kpi, estimate, target, alert, record.kind)
+    word, what_to_do = _word(record, kpi, estimate)
     return KpiResult(
         kpi,
         estimate.value,
@@ -192,7 +229,7 @@ def _judge_kpi(record: RunRecord, kpi: Kpi, seen_from: str) -> KpiResult:
         estimate.failed,
         kpi.basis(record.kind),
         estimate.method,
-        advice,
+        what_to_do,
         _counts(record, kpi, estimate),
         seen_from,
     )
@@ -204,15 +241,14 @@ def _counts(record: RunRecord, kpi: Kpi, estimate: Estimate) -> bool:
     return kpi.name in record.required or (kpi is ERROR_RATIO and estimate.samples > 0)
 
 
-def _word(
-    kpi: Kpi, estimate: Estimate, target: float, alert: float, kind: Kind
-) -> tuple[Word, str]:
+def _word(record: RunRecord, kpi: Kpi, estimate: Estimate) -> tuple[Word, str]:
     """The word of one KPI by the rules at the head of this file, and what to do about it."""
-    value = estimate.value
+    (target, alert), value = record.limits[kpi.name], estimate.value
     if not estimate.samples:
         return "no-data", kpi.needs
     if value is None:
-        return "alert", ADVICE if estimate.method.startswith(UNSTABLE) else kpi.look
+        growing = unstable(record, kpi.source)
+        return "alert", advice(growing) if growing else kpi.look
     failing: Word = "alert" if kpi.is_alert(value, alert) else "missed"
     if kpi.by_value:
         return ("pass", "") if kpi.is_met(value, target) else (failing, kpi.look)
@@ -224,7 +260,7 @@ def _word(
         return "pass", ""
     if ends == {False}:
         return failing, kpi.look
-    return "inconclusive", _more(value, estimate.interval, target, estimate, kind)
+    return "inconclusive", _more(value, estimate.interval, target, estimate, record.kind)
 
 
 def _more(

@@ -103,6 +103,10 @@ class D1Database:
         """The same database for whoever asks the primary alone."""
         return D1Database(self.primary, self.settings, {}, self._log, self._on_commit)
 
+    def instances(self) -> list[D1Server]:
+        """The primary and each replica."""
+        return [self.primary, *dict.fromkeys(self.replicas.values())]
+
     def instance(self, inv: Invocation, *, reading: bool) -> D1Server:
         """Who answers this call of the invocation."""
         if not reading or (self._first_primary and inv.d1_bookmark is None):

@@ -16,7 +16,7 @@ from reports.kpis import UNKNOWN_AGE
 from reports.record import RunRecord, Unit
 from reports.recorder import Recorder
 from reports.samples import FAILED, Samples
-from reports.stability import doubts
+from reports.stability import notes
 from scenarios.plan import TRACKING as TRACKS
 from scenarios.plan import Chunk, Plan
 from scenarios.record import new_record, versions
@@ -72,7 +72,7 @@ def simulate(
         invalid.append(f"interrupted after {len(units)} of {replications} replications")
     record = new_record(scenario, "simulated", seed, Plan(scenario, seed, 1).window, units)
     record.invalid = invalid
-    record.notes = doubts(record)
+    record.notes = notes(record)
     record.provenance = {
         **versions(PACKAGES),
         "sqlite": apsw.sqlite_lib_version(),

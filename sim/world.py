@@ -193,11 +193,12 @@ class World:
         return self._queue.accepted
 
     def asked_us(self) -> dict[str, list[int]]:
-        """The work asked for so far of each thread of D1, each isolate, and the consumers (a share
-        for each of those that may run at once), by part."""
+        """The work asked for so far of each thread of D1, each isolate of a node, the consumers'
+        isolate, and the consumers (a share for each of those that may run at once), by part."""
         return {
-            "d1": [self._d1.primary.asked_us],
-            "isolate": [us for pool in self._pools() for us in pool.asked_us()],
+            "d1": [server.asked_us for server in self._d1.instances()],
+            "isolate": [us for node in self.nodes for us in node.pool.asked_us()],
+            "consumer_isolate": self._consumer.asked_us(),
             "consumers": [self._queue.asked_us // self._concurrency],
         }
 

@@ -55,6 +55,18 @@ def unit(seed: int, samples: int, factor: float = 1.0) -> Unit:
     return Unit(series, {}, counts, (30 + seed) * 2**20)
 
 
+def with_loads(record: RunRecord, **loads: float) -> RunRecord:
+    """The record with these loads of its parts in each unit; none counted for the others."""
+    for made in record.units:
+        for part, load in loads.items():
+            made.counts[f"load.{part}.asked_us"] = round(load * 1_000_000)
+            made.counts[f"load.{part}.window_us"] = 1_000_000
+    return record
+
+
+STABLE = {"d1": 0.5, "isolate": 0.5, "consumer_isolate": 0.5, "consumers": 0.5}
+
+
 @pytest.fixture
 def make_record() -> Callable[..., RunRecord]:
     """``make_record(kind, samples, factor, units, first)``: a valid run that meets every target.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reference_impl.messages import Layer
 from reports import details, sections
 from reports.record import RunRecord
-from tests.reports.conftest import histogram
+from tests.reports.conftest import STABLE, histogram, with_loads
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -56,6 +56,23 @@ def test_timing_ranks_failed_samples_on_top(make_record: MakeRecord) -> None:
     record.units[0].failed["d1.request.sql"] = 20
     assert details.timing(record, "SQL", "d1.request.sql") == ("SQL", None, 120)
     assert details.timing(record, "?", "absent") == ("?", None, 0)
+
+
+def test_what_waits_for_an_overloaded_part_is_none(make_record: MakeRecord) -> None:
+    """And only that; the age of stale answers as well, and a dash if none was."""
+    record = with_loads(make_record(units=1), **STABLE | {"consumers": 1.5})
+    assert details.stale_age(record) == "-"
+    record.units[0].series["staleness.age"] = histogram([5_000.0])
+    assert (details.stale_age(record), details.stale_age_s(record)) == ("none", None)
+    assert details.happened([record])[:2] == [
+        ("Stale answers", ["1"]),
+        ("Stale answers, age P99", ["none"]),
+    ]
+    assert details.timing(record, "stored", "queue.accepted_to_stored").p95_ms is None
+    assert details.timing(record, "D1", "d1.consumer").p95_ms is not None
+    with_loads(record, consumers=0.5)
+    assert details.stale_age(record) == "5.00 s"
+    assert details.stale_age_s(record) == 5.0
 
 
 def test_process_memory_is_what_the_run_noted(make_record: MakeRecord) -> None:

@@ -13,6 +13,7 @@ from reports.changes import Change
 from reports.effects import parse_limits, parse_min_effects
 from reports.gate import GateVerdict, Rules, gate
 from reports.record import RunRecord, sha256
+from tests.reports.conftest import STABLE, with_loads
 
 MakeRecord = Callable[..., RunRecord]
 D1 = "d1_query_p95"
@@ -293,6 +294,30 @@ def test_a_percentile_lost_to_failures_or_overload_is_not_compared(make_record: 
         verdict = gate([make_record()], [record], Rules())
         assert f"no value in the baseline: {why}" in verdict.last_line
         assert (verdict.word, gate([record], None, Rules()).word) == ("inconclusive", "alert")
+
+
+def test_a_part_with_too_much_to_do_takes_only_what_waits_for_it(make_record: MakeRecord) -> None:
+    """The other KPIs are compared; no rule lets such a build through, and a note says why."""
+    late, before = (
+        with_loads(make_record(), **STABLE | {"consumer_isolate": 1.2}),
+        with_loads(make_record(), **STABLE),
+    )
+    record = with_loads(make_record(factor=1.2, first=6), **STABLE)
+    verdict = gate([late], [before], Rules(fail_on="alert", allow=frozenset({"inconclusive"})))
+    assert (verdict.word, verdict.code) == ("alert", 20)
+    assert verdict.last_line.startswith(
+        "20 alert the thread of the consumers' isolate is asked for 1.2 s of work a second"
+        " [1.2, 1.2], so work piles up there; ask less of it: larger batches (queue.batch_size)"
+    )
+    assert change(verdict).proven
+    assert "no value here: unstable: the thread of the consumers' isolate" in (
+        change(verdict, "queue_processing_p95").text
+    )
+    assert [note for note in verdict.notes if "has no number (queue processing" in note]
+    assert verdict.to_json()["pools"][0]["overloaded"] == [
+        {"part": "consumer_isolate", "load": 1.2, "interval": [1.2, 1.2]}
+    ]
+    assert change(gate([record], [late], Rules())).word == "regressed"
 
 
 # --------------------------------------------------------------------------- rules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from reports.junit import junit_xml, route_of
 from reports.kpis import BY_NAME
 from reports.markdown import bar, closing, markdown
 from reports.record import RunRecord
+from tests.reports.conftest import STABLE, with_loads
 
 MakeRecord = Callable[..., RunRecord]
 EVIL = "<script>alert(1)</script>|`*_[x](y)\x00\x1b"
@@ -95,6 +97,30 @@ def test_cases_are_sorted_by_route(mixed: GateVerdict, tmp_path: Path) -> None:
     assert route_of(BY_NAME["attribution_latency_p95"]) == "attribution"
     assert route_of(BY_NAME["d1_query_p95"]) == "all"
     assert 'classname="steady/baseline.simulated.tracking"' in junit_xml(mixed)
+
+
+def test_the_loads_of_the_parts_are_a_case(make_record: MakeRecord, tmp_path: Path) -> None:
+    """Where they were counted: passed, or a failure that says what to do. The KPIs that do not wait
+    for the part keep their own outcomes, in all three files."""
+    stable = gate([with_loads(make_record(), **STABLE)], None, Rules())
+    assert suite_of(stable, tmp_path)["load limit"] is None
+    assert "the thread of D1 is asked for 0.5 s of work" in junit_xml(stable)
+    late = gate([with_loads(make_record(), **STABLE | {"isolate": 1.5})], None, Rules())
+    cases = suite_of(late, tmp_path)
+    assert len(cases) == 9
+    for name in ("load limit", "tracking_latency_p95 limit"):
+        failure = cases[name]
+        assert isinstance(failure, Failure)
+        assert "busiest isolate is asked for 1.5 s of work a second" in failure.message
+        assert failure.message.endswith("more isolates (edge.isolates_per_node), less CPU time")
+    assert cases["d1_query_p95 limit"] is None
+    text = markdown(late)
+    assert "| `tracking_latency_p95` | < 100 ms | none | ❌ alert |" in text
+    assert re.search(r"\| `d1_query_p95` \| < 50 ms \| [\d.]+ ms \[.*\] \| ✅ pass \|", text)
+    assert "busiest isolate is asked for 1.5 s of work a second" in text
+    told = {kpi["name"]: kpi for kpi in late.to_json()["pools"][0]["kpis"]}
+    assert told["tracking_latency_p95"]["value"] is None
+    assert told["d1_query_p95"]["value"] > 0
 
 
 def test_names_cannot_break_the_files(make_record: MakeRecord, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from reports.html import render, write_report
 from reports.record import RunRecord
 from reports.verdict import judge
+from tests.reports.conftest import STABLE, with_loads
 
 MakeRecord = Callable[..., RunRecord]
 EVIL = "<script>alert('x')</script>&\""
@@ -117,6 +118,23 @@ def test_all_kpis_and_their_limits_are_there(make_record: MakeRecord) -> None:
         assert f">{result.name}<" in text
     assert "\N{GREATER-THAN OR EQUAL TO}&nbsp;0.95" in text
     assert "as assumed" in text
+
+
+def test_no_percentile_is_drawn_that_is_not_told(make_record: MakeRecord) -> None:
+    """What waits for an overloaded part has no curve, no row of percentiles and a reason; the rest
+    has all three, and so has the other world."""
+    late = with_loads(make_record(), **STABLE | {"isolate": 1.5})
+    text = page(late, make_record("emulated"))
+    tracking, attribution, d1 = re.findall(r"<figure>.*?</figure>", text, re.S)
+    for waits in (tracking, attribution):
+        assert waits.count("<polyline") == 1
+        assert waits.count(">none<") == 4
+    assert d1.count("<polyline") == 2
+    assert ">none<" not in d1
+    reason = "unstable: the thread of the busiest isolate is asked for 1.5 s of work a second"
+    assert text.count(f'none</span><span class="sub">{reason}') == 2
+    alone = page(with_loads(make_record(), **STABLE | {"d1": 1.5}))
+    assert "Percentiles" not in alone
 
 
 def test_agreement_is_shown_when_both_worlds_were_paired(make_record: MakeRecord) -> None:

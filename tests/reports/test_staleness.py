@@ -15,7 +15,7 @@ from reports.record import RunRecord, load
 from reports.verdict import judge
 from scenarios.record import new_record
 from scenarios.schema import Scenario
-from tests.reports.conftest import histogram
+from tests.reports.conftest import STABLE, histogram, with_loads
 
 MakeRecord = Callable[..., RunRecord]
 NAME = "staleness_p99_s"
@@ -78,6 +78,14 @@ def test_with_an_answer_of_unknown_age_no_stale_one_is_no_pass(make_record: Make
     assert judge(record).kpis[-1].verdict == "no-data"
     assert ("Answers of unknown age", ["3"]) in happened([record])
     assert judge(with_ages(record, 59.0, 459)).kpis[-1].verdict == "pass"
+
+
+def test_that_none_was_stale_is_no_answer_where_work_piles_up(make_record: MakeRecord) -> None:
+    """Behind a full isolate answers are read so late that none is, by the time it was asked for."""
+    record = with_loads(make_record(), **STABLE | {"isolate": 1.5})
+    record.limits |= LIMITS
+    result = judge(record).kpis[-1]
+    assert (result.value, result.verdict, result.samples) == (None, "alert", 2_000)
 
 
 def test_a_load_test_cannot_tell(make_record: MakeRecord) -> None:

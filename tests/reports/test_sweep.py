@@ -12,6 +12,7 @@ from reports.sweep import Line, hit_ratio_change, last_line, print_lines, warnin
 from reports.table import make_console
 from reports.verdict import judge
 from sim.simulate import simulate
+from tests.reports.conftest import STABLE, with_loads
 from tests.sim.small import scenario
 
 
@@ -62,6 +63,23 @@ def test_what_nobody_counted_is_a_dash() -> None:
     rows = [row.split() for row in printed(bare, full).splitlines()]
     assert rows[2][-5:-1] == ["-", "-", "-", "-"]
     assert rows[3][-6:-1] == ["99.0", "s", "0", "2,400", "68"]
+
+
+def test_what_waits_for_an_overloaded_part_is_none() -> None:
+    """The age of stale answers too, which no KPI judges here; the others keep their numbers."""
+    late = line("1", [990, 990])
+    for unit in late.record.units:
+        unit.series["staleness.age"] = Histogram()
+        unit.series["staleness.age"].record(5_000_000)
+    with_loads(late.record, **STABLE | {"consumers": 1.5})
+    late = line("1", [990, 990], late.record)
+    told = late.to_json("queue.max_concurrency", late)
+    assert (told["staleness_p99_s"], told["verdict"]["verdict"]) == (None, "alert")
+    assert told["tracking_latency_p95"] > 0
+    row = printed(late).splitlines()[2].split()
+    assert (row[-5], row[-1]) == ("none", "alert")
+    assert row.count("none") == 1
+    assert last_line([late]) == "0 of 1 values meet the targets"
 
 
 def test_a_line_is_a_line() -> None:

@@ -11,6 +11,7 @@ import pytest
 from reference_impl.profiling.hdr import Histogram
 from reports.record import RunRecord, Unit
 from reports.verdict import CODES, KpiResult, Verdict, judge, worse
+from tests.reports.conftest import STABLE, with_loads
 
 MakeRecord = Callable[..., RunRecord]
 D1 = "d1_query_p95"
@@ -213,6 +214,38 @@ def test_errors_are_named_first_among_equals(make_record: MakeRecord) -> None:
     assert judge(record).last_line.startswith(
         "20 alert error_ratio: ratio 0.5000 against <= 0.001 (also d1_query_p95); see the failures"
     )
+
+
+def test_a_part_with_too_much_to_do_is_named_before_errors(make_record: MakeRecord) -> None:
+    """It explains them; what does not wait for it is judged by its value."""
+    record = with_loads(make_record(units=1), **STABLE | {"isolate": 1.4})
+    record.units[0].counts["errors.part"] = 400
+    assert judge(record).last_line == (
+        "20 alert tracking_latency_p95: P95 none (unstable: the thread of the busiest isolate is"
+        " asked for 1.4 s of work a second) against < 100 ms (also attribution_latency_p95,"
+        " error_ratio); ask less of it: more isolates (edge.isolates_per_node), less CPU time"
+    )
+    words = {kpi.name: (kpi.verdict, kpi.value is None) for kpi in judge(record).kpis}
+    assert words["tracking_latency_p95"] == words["attribution_latency_p95"] == ("alert", True)
+    assert words[D1] == words["queue_processing_p95"] == ("pass", False)
+
+
+def test_a_run_with_too_much_to_do_somewhere_does_not_pass(make_record: MakeRecord) -> None:
+    """Though no KPI waits there, or none of those that count: it is on alert and names the part."""
+    late = with_loads(make_record(units=1), **STABLE | {"consumers": 1.5})
+    assert {kpi.verdict for kpi in judge(late).kpis} == {"pass"}
+    assert judge(late).last_line == (
+        "20 alert all KPIs: whatever they show, each consumer of the queue is asked for 1.5 s of"
+        " work a second, so work piles up there; ask less of it: more consumers"
+        " (queue.max_concurrency), larger batches (queue.batch_size)"
+    )
+    late.units[0].counts["errors.part"] = 400
+    assert "piles up there (also error_ratio); ask" in judge(late).last_line
+    record = with_loads(make_record(units=1), **STABLE | {"d1": 1.5})
+    record.required = ["cache_hit_ratio"]
+    assert judge(record).last_line.startswith("20 alert all KPIs: whatever they show, the thread")
+    record.invalid = ["interrupted"]
+    assert judge(record).word == "not valid"
 
 
 def test_an_invalid_run_is_not_valid_whatever_it_measured(make_record: MakeRecord) -> None:

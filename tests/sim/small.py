@@ -51,16 +51,17 @@ EXACT: dict[str, Any] = {
 
 def scenario(**parts: Any) -> Scenario:
     """The exact scenario with some of its parts changed, as deep as ``parts`` go."""
-    return Scenario.model_validate(_merged(EXACT, parts))
+    return Scenario.model_validate(merged(EXACT, parts))
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with the parts that ``above`` has in their place; a latency law is one part."""
+    found = dict(below)
     for name, value in above.items():
-        old = merged.get(name)
+        old = found.get(name)
         both = isinstance(old, Mapping) and isinstance(value, Mapping) and "p50" not in value
-        merged[name] = _merged(old, value) if both and isinstance(old, Mapping) else value
-    return merged
+        found[name] = merged(old, value) if both and isinstance(old, Mapping) else value
+    return found
 
 
 class Silence:
