@@ -42,9 +42,10 @@ def promote(records: Sequence[RunRecord], folder: Path, *, add: bool = False) ->
     """
     written = []
     for pool in pools_of(records):
-        if pool.invalid:
+        if pool.no_baseline:
             raise PoolError(
-                f"{pool.name}: a run that is not valid is no baseline: {pool.invalid[0]}"
+                f"{pool.name}: a run that is not valid, or not whole, is no baseline: "
+                f"{pool.no_baseline[0]}"
             )
         if not _SAFE_NAME.fullmatch(pool.scenario):
             raise PoolError(f"{pool.name}: a file cannot be named after this scenario")

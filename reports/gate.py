@@ -27,13 +27,13 @@ from reports.fingerprint import setting_differences, version_differences
 from reports.pools import Pool, pools_of
 from reports.record import RunRecord
 from reports.stability import advice, in_words, notes
-from reports.verdict import CODES, KpiResult, Verdict, Word, judge
+from reports.verdict import CODES, SEE_FAILURES, UNUSABLE, KpiResult, Verdict, Word, judge
 
 GateWord = Word | ChangeWord
 Allowed = Literal["inconclusive", "versions"]
 
 ORDER: tuple[GateWord, ...] = (
-    "not valid", "alert", "missed", "regressed", "no-data", "inconclusive",
+    "wrong input", "not valid", "alert", "missed", "regressed", "no-data", "inconclusive",
     "pass", "improved", "unchanged",
 )  # fmt: skip
 """The worst first."""
@@ -66,6 +66,13 @@ class Judged:
     verdict: Verdict
     changes: tuple[Change, ...] = ()
     invalid: tuple[str, ...] = ()
+
+    @property
+    def unusable(self) -> tuple[GateWord, list[str]] | None:
+        """Why nothing of the pool is judged, and the word for it; ``None`` if it is."""
+        if self.verdict.word in UNUSABLE:
+            return self.verdict.word, self.pool.unusable
+        return ("not valid", [f"baseline: {'; '.join(self.invalid)}"]) if self.invalid else None
 
     def rows(self) -> Iterator[tuple[KpiResult, Change | None]]:
         """Both answers of each KPI."""
@@ -140,7 +147,7 @@ def gate(
     asked = [asked_of(verdict) for verdict in verdicts]
     changes, comparisons = _changes(pools, olds, asked, list(known.values()), rules)
     judged = tuple(
-        Judged(pool, verdict, tuple(change), tuple(old.invalid if old else ()))
+        Judged(pool, verdict, tuple(change), tuple(old.no_baseline if old else ()))
         for pool, verdict, change, old in zip(pools, verdicts, changes, olds, strict=True)
     )
     return _conclude(judged, comparisons, rules, _notes(pools, olds, known.values(), rules))
@@ -255,11 +262,12 @@ def _conclude(
 def _answers(one: Judged, rules: Rules, several: bool) -> Iterator[tuple[GateWord, str]]:
     """A word and a sentence for each question about each KPI that counts, and for an overload."""
     of = f"{one.pool.name} " if several else ""
-    if one.verdict.word == "not valid" or one.invalid:
-        whose = "" if one.verdict.word == "not valid" else "baseline: "
-        reasons = one.pool.invalid or one.invalid
-        yield "not valid", f"{of}{whose}{'; '.join(reasons)}; mend it and run again"
+    if one.unusable is not None:
+        word, reasons = one.unusable
+        yield word, f"{of}{'; '.join(reasons)}; mend it and run again"
         return
+    for reason in one.pool.broken_off:
+        yield "alert", f"{of}{reason}; {SEE_FAILURES}"
     if not any(result.counts for result in one.verdict.kpis):
         yield "no-data", f"{of}there were no requests; raise a rate or lengthen the window"
     if growing := one.verdict.overloaded:

@@ -18,6 +18,7 @@ from reports.record import ROUTES
 from reports.stability import advice, in_words, loads
 
 _OUTCOMES: dict[GateWord, str] = {
+    "wrong input": "error",
     "not valid": "error",
     "no-data": "error",
     "alert": "failure",
@@ -47,11 +48,17 @@ def route_of(kpi: Kpi) -> str:
 def _add_suite(root: xml.Element, judged: Judged, rules: Rules) -> None:
     suite = xml.SubElement(root, "testsuite", name=_clean(judged.pool.name))
     _add_properties(suite, judged)
+    if judged.unusable is not None:
+        word, reasons = judged.unusable
+        for result in judged.verdict.kpis:
+            _add_case(suite, _of_kpi(judged, result.kpi, "limit"), word, "; ".join(reasons))
+    else:
+        _add_answers(suite, judged, rules)
+    _add_totals(suite, list(suite.iter("testcase")))
+
+
+def _add_answers(suite: xml.Element, judged: Judged, rules: Rules) -> None:
     for result, change in judged.rows():
-        if judged.verdict.word == "not valid" or judged.invalid:
-            reason = "; ".join(judged.pool.invalid or judged.invalid)
-            _add_case(suite, _of_kpi(judged, result.kpi, "limit"), "not valid", reason)
-            continue
         word = weight(result.verdict, rules)
         text = f"{result.sentence()}; {result.advice}".rstrip("; ")
         _add_case(suite, _of_kpi(judged, result.kpi, "limit"), word, text, result.counts)
@@ -59,9 +66,9 @@ def _add_suite(root: xml.Element, judged: Judged, rules: Rules) -> None:
             word = weight(change.word, rules, change.undecided)
             case = _of_kpi(judged, result.kpi, "change")
             _add_case(suite, case, word, change.text, change.counts)
-    if judged.verdict.word != "not valid" and not judged.invalid:
-        _add_load(suite, judged)
-    _add_totals(suite, list(suite.iter("testcase")))
+    _add_load(suite, judged)
+    for reason in judged.pool.broken_off:
+        _add_case(suite, _Case(judged, "all", "run to its end"), "alert", reason)
 
 
 def _add_properties(suite: xml.Element, judged: Judged) -> None:

@@ -25,6 +25,7 @@ SIGNS: dict[GateWord, str] = {
     "alert": "❌",
     "regressed": "❌",
     "not valid": "⛔",
+    "wrong input": "⛔",
 }
 
 _HALF_WIDTH = 12  # characters from no change to twice the least change that matters

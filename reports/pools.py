@@ -54,9 +54,20 @@ class Pool:
         return f"{self.scenario} ({self.kind})"
 
     @property
-    def invalid(self) -> list[str]:
-        """Why its runs are not valid, if they are not."""
-        return [reason for record in self.records for reason in record.invalid]
+    def unusable(self) -> list[str]:
+        """Why its runs say nothing of the system, if they do not."""
+        reasons = [[record.wrong_input, *record.invalid] for record in self.records]
+        return [reason for of_one in reasons for reason in of_one if reason]
+
+    @property
+    def no_baseline(self) -> list[str]:
+        """Why nothing is to be compared with these runs; empty if it may."""
+        return [*self.unusable, *self.broken_off]
+
+    @property
+    def broken_off(self) -> list[str]:
+        """Why runs ended before their time, of those that did."""
+        return [record.stopped_itself for record in self.records if record.stopped_itself]
 
     @property
     def runs(self) -> list[Unit]:
@@ -101,11 +112,20 @@ def _pooled(records: Sequence[RunRecord]) -> RunRecord:
     kind = RunRecord if simulated else PooledRuns
     whole = kind(**{name: getattr(records[0], name) for name in _FIELDS})
     whole.limits = dict(records[0].limits)
+    whole.provenance = _provenance(records)
     whole.invalid = [reason for record in records for reason in record.invalid]
     if simulated:
         whole.units = [unit for record in records for unit in record.units]
     else:
         whole.units = [_one_unit(record) for record in records]
+    return whole
+
+
+def _provenance(records: Sequence[RunRecord]) -> dict[str, str | int | float]:
+    """That of the first, and why any of them ended itself."""
+    every = {key: value for record in records for key, value in record.provenance.items()}
+    whole = dict(records[0].provenance)
+    whole.update((key, every[key]) for key in ("wrong_input", "stopped_itself") if key in every)
     return whole
 
 

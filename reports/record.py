@@ -122,6 +122,16 @@ class RunRecord:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def wrong_input(self) -> str:
+        """Why the run should not have been made, as it found while it ran; empty if it should."""
+        return str(self.provenance.get("wrong_input", ""))
+
+    @property
+    def stopped_itself(self) -> str:
+        """Why the run ended before its time, of its own accord; empty if it did not."""
+        return str(self.provenance.get("stopped_itself", ""))
+
+    @property
     def unit_word(self) -> str:
         """What its units are, in the plural."""
         return "replications" if self.kind == "simulated" else "blocks"

@@ -52,6 +52,11 @@ CODES: dict[Word, int] = {
 }
 """Exit code of each word, the worst first."""
 
+UNUSABLE: frozenset[Word] = frozenset({"wrong input", "not valid"})
+"""Words of a run that says nothing of the system: none of its KPIs is judged."""
+
+SEE_FAILURES = "see the failures by reason in the report"
+
 _SEVERITY = {word: rank for rank, word in enumerate(CODES)}
 _DECIMALS = {"ratio": 6, "ms": 3, "s": 3, "MiB": 3}
 _HOPELESS = 100  # times the samples: beyond it, the value sits on its target
@@ -180,12 +185,12 @@ def _conclude(
     record: RunRecord, results: tuple[KpiResult, ...], growing: Sequence[Load]
 ) -> tuple[Word, str]:
     """The run's word and what follows it on the last line."""
-    if reason := record.provenance.get("wrong_input"):
-        return "wrong input", f"all KPIs: {reason}"
+    if record.wrong_input:
+        return "wrong input", f"all KPIs: {record.wrong_input}"
     if record.invalid:
         return "not valid", f"all KPIs: {'; '.join(record.invalid)}; mend it and run again"
-    if reason := record.provenance.get("stopped_itself"):
-        return "alert", f"all KPIs: {reason}; see the failures by reason in the report"
+    if record.stopped_itself:
+        return "alert", f"all KPIs: {record.stopped_itself}; {SEE_FAILURES}"
     counted = [result for result in results if result.counts]
     if not counted:
         return "no-data", "all KPIs: there were no requests; raise a rate or lengthen the window"

@@ -53,9 +53,13 @@ def test_promotion_replaces_or_adds(make_record: MakeRecord, tmp_path: Path) -> 
 
 def test_what_is_no_baseline_is_not_promoted(make_record: MakeRecord, tmp_path: Path) -> None:
     """A run that is not valid, or whose name leads out of the folder; nothing is written."""
-    broken = named(make_record())
+    broken, stopped = named(make_record()), named(make_record())
     broken.invalid = ["Ctrl-C"]
-    for run, message in ((broken, "not valid is no baseline: Ctrl-C"), (make_record(), "named")):
+    stopped.provenance["stopped_itself"] = "errors"
+    none = "is no baseline: "
+    for run, message in (
+        (broken, f"{none}Ctrl-C"), (stopped, f"{none}errors"), (make_record(), "named"),
+    ):  # fmt: skip
         with pytest.raises(PoolError, match=message):
             promote([run], tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -91,6 +91,18 @@ def test_a_run_that_is_not_valid_has_errors_only(make_record: MakeRecord, tmp_pa
         assert (case.type, case.message) == ("not valid", "not valid: load not offered")
 
 
+def test_a_run_that_ended_itself_has_a_case_for_it(make_record: MakeRecord, tmp_path: Path) -> None:
+    """Its KPIs are told besides, and a run that went to its end has no such case."""
+    record = make_record()
+    assert "run to its end" not in suite_of(gate([record], None, Rules()), tmp_path)
+    record.provenance["stopped_itself"] = "to spare the host"
+    cases = suite_of(gate([record], None, Rules()), tmp_path)
+    ended = cases["run to its end"]
+    assert isinstance(ended, Failure)
+    assert ended.message == "alert: to spare the host"
+    assert len(cases) == 9
+
+
 def test_cases_are_sorted_by_route(mixed: GateVerdict, tmp_path: Path) -> None:
     """The class of a case is scenario, world and route; a KPI of both routes says all."""
     assert route_of(BY_NAME["tracking_latency_p95"]) == "tracking"
