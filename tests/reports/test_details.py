@@ -102,13 +102,14 @@ def test_what_happened_has_a_row_and_what_did_not_has_none(make_record: MakeReco
     """Stale answers with the P99 of their age, then counts; a record side by side with another."""
     quiet, busy = make_record(units=1), make_record(units=2)
     for unit in busy.units:
-        unit.counts["kv.writes_refused"] = 600
+        unit.counts |= {"kv.writes_refused": 600, "queue.consumers_max": 3}
         unit.series["staleness.age"] = histogram([1_000, 42_000])
     assert details.happened([quiet]) == []
     assert details.happened([quiet, busy]) == [
         ("Stale answers", ["0", "4"]),
         ("Stale answers, age P99", ["-", "42.0 s"]),
         ("KV writes refused (429)", ["0", "1,200"]),
+        ("Queue consumers at once, at most", ["0", "3"]),
     ]
 
 
