@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest._options import Setup
+from loadtest._setup import Setup
 from reports.record import RunRecord
 from scenarios.template import Template
 

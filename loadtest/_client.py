@@ -19,8 +19,8 @@ from gevent.monkey import get_original
 from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 
 from loadtest._guard import Target
-from loadtest._options import Setup
 from loadtest._redirects import STATUSES, Elsewhere, redirected
+from loadtest._setup import Setup
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A longer body fails the request: bodies are read whole, so they must have an end."""

@@ -8,31 +8,21 @@ from __future__ import annotations
 import os
 import platform
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
 
 from loadtest._aftermath import aftermath
 from loadtest._closed import CAUTION, add_estimates
 from loadtest._rows import Rows
+from loadtest._run import Result, Run
 from loadtest._tally import Tally
 from loadtest._validity import Seen, busiest, invalidities
 from loadtest._watch import unknown_ids
 from reports.html import write_report
 from reports.record import RunRecord
-from reports.verdict import Verdict, judge
+from reports.verdict import judge
 from scenarios.record import new_record, versions
-
-if TYPE_CHECKING:
-    from loadtest._run import Run
 
 PACKAGES = ("edgekpi", "locust", "gevent", "hdrhistogram", "locust-plugins")
 """What may change a number or an exit code, so its version goes into the record."""
-
-
-class Result(NamedTuple):
-    """A run that has been judged and written down."""
-
-    record: RunRecord
-    verdict: Verdict
 
 
 def finish(run: Run) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from loadtest._foreign import climb_us
-from loadtest._options import Setup
+from loadtest._setup import Setup
 
 USD_PER_MILLION = {
     "Worker requests": 0.30,

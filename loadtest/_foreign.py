@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from loadtest._guard import Refused, Target
+from loadtest._setup import Setup
 from scenarios.plan import Plan
 from scenarios.schema import Scenario
-
-if TYPE_CHECKING:
-    from loadtest._options import Setup
 
 CLIMB_S = 30.0
 """The rate climbs to full over this time, which belongs to the warm-up."""

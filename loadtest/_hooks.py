@@ -24,15 +24,17 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtest._client import Answer
 from loadtest._crew import Alone, Crew, WorkerFailed
 from loadtest._dry_run import DryRun
+from loadtest._finish import finish
 from loadtest._forecast import forecast
 from loadtest._foreign import is_foreign
 from loadtest._generator import OnRequest
 from loadtest._guard import Refused
 from loadtest._master import KINDS, Workers
 from loadtest._messages import Message
-from loadtest._options import Setup, add_arguments, prepare
+from loadtest._options import add_arguments, prepare
 from loadtest._progress import follow
 from loadtest._run import Run
+from loadtest._setup import Setup
 from loadtest._web import add_tab
 from loadtest._worker import Worker
 from loadtest._workload import Workload, workload_of
@@ -181,7 +183,7 @@ class LoadTest:
         workload, run_id = workload_of(self._setup), uuid.uuid4().hex[:12]
         self._crew = _crew_of(environment, workload, run_id)
         self._announced = False
-        self._run = self._latest = run = Run(workload, run_id, self._crew, _crashed)
+        self._run = self._latest = run = Run(workload, run_id, self._crew, finish, _crashed)
         self._progress = None if self._setup.quiet else follow(run)
         run.start(lambda: self._ended(run, environment))
 

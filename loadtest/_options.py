@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loadtest._foreign import NO_EVENTS, check_budget, required, restraints
 from loadtest._guard import Refused, Target, admit
 from loadtest._secrets import Secrets
+from loadtest._setup import Closed, Setup
 from reports.record import Kind
 from scenarios.ids import read_ids
 from scenarios.journeys import Conversion
@@ -22,45 +22,6 @@ from scenarios.target import Target as Mapped
 DEFAULT_SCENARIO = "smoke/tiny"
 READS_ONLY = (NO_EVENTS, "kpis.required=[cache_hit_ratio, attribution_latency_p95, worker_cpu_p95]")
 """What the default scenario becomes: whoever named none has not agreed to writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A closed load: users who wait for an answer, think, and only then ask again."""
-
-    users: int
-    think_us: int
-
-    def __str__(self) -> str:
-        return f"closed: {self.users} users, {self.think_us / 1e6:g} s think time"
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """All that one run needs, checked: what is asked, of whom, and where the answer goes.
-
-    ``given_host`` is the URL that ``target`` was made from, ``targets`` has the host of each route.
-    ``kind`` is "emulated" only when our own program started the server and says so in the
-    environment; that server is asked as ours, whatever the scenario says of another one.
-    ``mapped`` is how the deployment is asked, ``ids`` the conversions it knows if not ours.
-    """
-
-    scenario: Scenario
-    seed: int
-    given_host: str = field(repr=False)
-    target: Target
-    targets: dict[str, Target]
-    mapped: Mapped
-    secrets: Secrets
-    ids: list[Conversion] | None = field(repr=False)
-    kind: Kind
-    token: str | None = field(repr=False)
-    out: Path
-    raw: Path | None
-    closed: Closed | None
-    quiet: bool
-    required: list[str]
-    notes: list[str]
 
 
 def add_arguments(parser: ArgumentParser) -> None:

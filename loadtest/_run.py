@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 
 from loadtest._crew import Crew, WorkerFailed
 from loadtest._dispatch import Clock
-from loadtest._finish import Result, finish
 from loadtest._generator import BLOCKS, LOG_PATTERN
 from loadtest._server import UNSEEN, EmulationFailed, Server, merge_window
 from loadtest._tally import Tally
 from loadtest._untold import CACHE, note, untold, without_lookups
 from loadtest._workload import Workload
 from reports.merge import merge
-from reports.record import Unit
+from reports.record import RunRecord, Unit
 from reports.recorder import Recorder
+from reports.verdict import Verdict
 
 HEAD_START_US = 500_000
 """From the word "go" to zero: time for it to reach every worker."""
@@ -37,21 +37,34 @@ class Stopped(Exception):
     """Somebody ended the run before its plan; the message says who."""
 
 
+class Result(NamedTuple):
+    """A run that has been judged and written down."""
+
+    record: RunRecord
+    verdict: Verdict
+
+
 class Run:
-    """A run in a greenlet of its own.
+    """A run in a greenlet of its own; ``finish`` judges it and writes it down.
 
     ``result`` stays ``None`` until the record is written; whoever finds it so has none.
     ``crashed`` tells whether something else in this process has failed.
     """
 
     def __init__(
-        self, workload: Workload, run_id: str, crew: Crew, crashed: Callable[[], bool]
+        self,
+        workload: Workload,
+        run_id: str,
+        crew: Crew,
+        finish: Callable[[Run], Result],
+        crashed: Callable[[], bool],
     ) -> None:
         setup = workload.setup
         self.setup = setup
         self.plan = workload.plan
         self.id = run_id
         self.crew = crew
+        self._finish = finish
         self._crashed = crashed
         self.invalid: list[str] = []
         self.notes = list(setup.notes)
@@ -92,7 +105,7 @@ class Run:
     def _run(self, at_end: Callable[[], None]) -> None:
         try:
             self._play_or_say_why_not()
-            self.result = finish(self)
+            self.result = self._finish(self)
         except Exception:
             logger.exception("the run's record could not be completed")
         finally:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtest._client import Answer, Client, Failed
-from loadtest._options import Setup
+from loadtest._setup import Setup
 from reference_impl.messages import Layer
 from reference_impl.profiling.hdr import Histogram
 from reports.recorder import Recorder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from loadtest._answers import BLOCKED
-from loadtest._options import Setup
+from loadtest._setup import Setup
 from loadtest._tally import Halt
 from reports.kpis import DEFAULT_LIMITS, P
 

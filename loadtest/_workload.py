@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from loadtest._options import Setup
+from loadtest._setup import Setup
 from scenarios.journeys import Conversion, load_population
 from scenarios.plan import Plan
 from scenarios.record import versions

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from loadtest._options import Setup, prepare
+from loadtest._options import prepare
+from loadtest._setup import Setup
 
 HERE = "http://127.0.0.1:8787"
 
