@@ -68,19 +68,21 @@ class Knob(NamedTuple):
 Settings = tuple[str, ...]
 """What is set in a scenario, ``path=value`` each."""
 
+PLAIN: Settings = ("measure.warmup_s=0.5",)
+"""Nothing is worse. A start as a long run would have left it needs no long warm-up, for which
+thousands of replications would pay."""
+
 
 class World(NamedTuple):
     """The knobs of some KPIs, and what is set besides, with a change or without."""
 
     knobs: Mapping[str, Knob]
-    settings: Settings = ()
+    settings: Settings = PLAIN
 
 
 def _laws(*settings: str) -> tuple[str, ...]:
     return tuple(f"{setting}.{end}" for setting in settings for end in ("p50", "p99"))
 
-
-PLAIN: Settings = ()
 
 SLOWER = World(
     {
@@ -108,7 +110,7 @@ RARER = World(
 
 QUEUED = World(
     {"queue_processing_p95": Knob(_laws("kv.write_ms"))},
-    ("workload.tracking.attributed_share=0.05", "queue.batch_size=2"),
+    (*PLAIN, "workload.tracking.attributed_share=0.05", "queue.batch_size=2"),
 )
 """Apart from the others, since delays on a request's way rearrange the batches; and with five times
 as many of them, of which one in ten still writes KV. Otherwise that is some nine of a hundred, and

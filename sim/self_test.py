@@ -159,8 +159,8 @@ def _replications(pairs: int, index: int) -> int:
     if index >= POWER_BUILDS:
         return unchanged
     worlds = [each for own in WORLDS for each in own]
-    shared = max([unchanged, *(count for world, count in worlds if not world.settings)])
-    return shared + sum(count * (2 if world.settings else 1) for world, count in worlds)
+    shared = max([unchanged, *(count for world, count in worlds if world.settings == PLAIN)])
+    return shared + sum(count * (1 if world.settings == PLAIN else 2) for world, count in worlds)
 
 
 # --------------------------------------------------------------------------- one block
