@@ -84,7 +84,10 @@ WRONG = [
     ("compare one live", "one is simulated, the other live"),
     ("report one cut", "not a whole JSON document"),
     ("baseline promote", "name a RUN"),
-    ("baseline promote broken --folder new", "a run that is not valid is no baseline"),
+    (
+        "baseline promote broken --folder new",
+        "a run that is not valid, or not whole, is no baseline",
+    ),
     ("baseline show --folder .", "neither run.json nor a baseline"),
 ]
 
