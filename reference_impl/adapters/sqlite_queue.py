@@ -113,7 +113,7 @@ class SqliteQueue:
         if self.undelivered + len(self._outgoing) + len(bodies) > MAX_BACKLOG:
             raise QueueError(FULL)
         texts = [_text(body) for body in bodies]
-        if sum(map(len, texts)) > MAX_SEND_BYTES:  # they are ASCII
+        if sum(map(_size, texts)) > MAX_SEND_BYTES:
             raise QueueError(f"a batch of messages may have {MAX_SEND_BYTES} bytes")
         accepted_us = self._runtime.wall_us()
         self._outgoing += map(_Outgoing, bodies, texts, repeat(accepted_us))
@@ -227,14 +227,21 @@ def _row_id(text: str) -> int:
     return int(text)
 
 
-_as_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_as_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 
 
 def _text(body: Mapping[str, Any]) -> str:
     try:
         text = _as_json(body)
+        size = _size(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise QueueError(f"a message must be JSON: {error}") from None
-    if len(text) > MAX_MESSAGE_BYTES:
-        raise QueueError(f"a message may have {MAX_MESSAGE_BYTES} bytes, not {len(text)}")
+    if size > MAX_MESSAGE_BYTES:
+        raise QueueError(f"a message may have {MAX_MESSAGE_BYTES} bytes, not {size}")
     return text
+
+
+def _size(text: str) -> int:
+    """In UTF-8, as the platform counts. Escapes would be three times as long as what they stand
+    for, and a hundred messages of the longest IDs no call."""
+    return len(text) if text.isascii() else len(text.encode())

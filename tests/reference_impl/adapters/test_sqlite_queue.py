@@ -15,6 +15,7 @@ from reference_impl.adapters.d1_binding import D1Binding, DirectExecutor
 from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.adapters.sqlite_queue import SqliteQueue
 from reference_impl.d1.statements import MAX_BOUND_VALUES
+from reference_impl.events import MAX_EVENTS, MAX_NAME
 from reference_impl.ports import D1Error, D1Result, Message, QueueError
 from tests.contracts.virtual_loop import VirtualLoop
 
@@ -228,6 +229,8 @@ def test_a_queue_takes_up_what_it_left(tmp_path: Path) -> None:
     [
         ([{"n": "x" * 130_000}], "128000 bytes"),
         ([{"n": "x" * 90_000}] * 3, "256000 bytes"),
+        ([{"n": "\U0001f600" * 32_000}], "128000 bytes, not 128008"),
+        ([{"n": "\ud800"}], "must be JSON"),
         ([{"n": n} for n in range(101)], "101 messages"),
         ([{"n": {1, 2}}], "must be JSON"),
         ([{"n": float("nan")}], "must be JSON"),
@@ -243,3 +246,32 @@ def test_what_the_platform_refuses(bodies: list[dict[str, Any]], reason: str) ->
         return queue.undelivered
 
     assert in_memory(work) == 0
+
+
+def test_a_hundred_messages_of_the_longest_ids_are_one_call(tmp_path: Path) -> None:
+    """Bytes are counted in UTF-8, as on the platform; what is taken is the same after a restart."""
+    longest = "\U0001f600" * MAX_NAME
+    bodies = [{"event_id": longest, "conversion_id": longest, "n": n} for n in range(MAX_EVENTS)]
+
+    async def fill() -> None:
+        queue = await open_queue(f"sqlite:{tmp_path / 'queue'}")
+        await queue.send_batch(bodies)
+        await queue.close()
+
+    async def drain() -> list[Any]:
+        queue = await open_queue(f"sqlite:{tmp_path / 'queue'}")
+        got: list[Any] = []
+        taken = asyncio.Event()
+
+        async def consumer(messages: Sequence[Message]) -> set[str]:
+            got.extend(message.body for message in messages)
+            taken.set()
+            return set()
+
+        await queue.consume(consumer, batch_size=MAX_EVENTS, batch_timeout_us=10_000)
+        await taken.wait()
+        await queue.close()
+        return got
+
+    asyncio.run(fill())
+    assert asyncio.run(drain()) == bodies
