@@ -134,7 +134,7 @@ EVIL = """
 import sys, time
 from locust import events
 from gevent import monkey, sleep, spawn
-import loadtest._run
+import loadtest._finish
 {}
 """
 TURN_GREEN = """
@@ -154,7 +154,7 @@ def crash(**kwargs):
 NO_RECORD = """
 def crash(run):
     raise RuntimeError("a finaliser that fails")
-loadtest._run.finish = crash
+loadtest._finish.finish = crash
 """
 BLOCK = """
 def block():
