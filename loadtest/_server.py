@@ -81,6 +81,9 @@ class Server:
 UNSEEN = ("d1.consumer", "queue.accepted_to_stored", "queue.handling", "staleness.age")
 """What no answer can carry. The rest of what the server counts, the answers have told already."""
 
+MOST = ("queue.consumers_max",)
+"""Of these the server tells the most there has been, which has no difference."""
+
 COUNTED = (
     "kv.",
     "d1.",
@@ -88,6 +91,7 @@ COUNTED = (
     "queue.sent",
     "queue.refused",
     "queue.duplicates",
+    *MOST,
     "queue.dead",
 )
 """How the names begin of what an emulated world counts and never takes back."""
@@ -162,7 +166,7 @@ def _of(by_type: Mapping[str, Any], cache_type: str, layer: Layer) -> int:
 def _counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:
     first, last = _part(before, "counts"), _part(after, "counts")
     return {
-        name: _count(_count(last[name]) - _count(first.get(name, 0)))
+        name: _count(_count(last[name]) - (0 if name in MOST else _count(first.get(name, 0))))
         for name in sorted(last)
         if name.startswith(COUNTED)
     }

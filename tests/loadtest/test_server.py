@@ -125,8 +125,16 @@ def test_readings_that_do_not_fit_record_nothing(
 
 def test_what_the_world_counted_comes_along() -> None:
     """The difference of its counts; what may fall again, and what is no count of its, does not."""
-    before = {"counts": {"kv.writes": 3, "queue.undelivered": 5}}
-    after = {"counts": {"kv.writes": 10, "kv.writes_refused": 2, "queue.undelivered": 1}}
-    assert merged(before, after).counts == {"kv.writes": 7, "kv.writes_refused": 2}
+    before = {"counts": {"kv.writes": 3, "queue.undelivered": 5, "queue.consumers_max": 2}}
+    after = {
+        "counts": {
+            "kv.writes": 10,
+            "kv.writes_refused": 2,
+            "queue.undelivered": 1,
+            "queue.consumers_max": 4,
+        }
+    }
+    told = {"kv.writes": 7, "kv.writes_refused": 2, "queue.consumers_max": 4}
+    assert merged(before, after).counts == told
     with pytest.raises(ValueError, match="no count"):
         merged(after, before)
