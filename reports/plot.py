@@ -17,7 +17,7 @@ from reports.intervals import Sample
 from reports.readings import US_PER_MS
 
 WIDTH, HEIGHT = 340, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 64, 20, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 76, 20, 38
 _LABEL_GAP = 13
 _NINES = 4.0  # the x axis ends at 99.99 %
 _X_TICKS = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from reference_impl.profiling.hdr import Histogram
 from reports.html import write_report
 from reports.samples import agreement
 from reports.verdict import judge
@@ -18,13 +19,27 @@ pytestmark = [pytest.mark.live, pytest.mark.xdist_group("browser")]
 
 CUT_OFF = """() => [...document.querySelectorAll('.scroll, pre')]
     .filter(box => box.scrollWidth > box.clientWidth).map(box => box.innerText.slice(0, 60))"""
+BEYOND_ITS_PICTURE = """() => [...document.querySelectorAll('svg text')].filter(text => {
+    const [inner, outer] = [text, text.ownerSVGElement].map(each => each.getBoundingClientRect());
+    return inner.left < outer.left || inner.right > outer.right;
+}).map(text => text.textContent)"""
 WIDER_THAN_THE_WINDOW = "document.documentElement.scrollWidth > innerWidth"
+
+
+def _many_times(series: Histogram) -> Histogram:
+    many = Histogram()
+    for _ in range(100):
+        many.add(series)
+    return many
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a short run, told as both worlds."""
+    """The report of a short run, told as both worlds; its samples counted so often that the lines
+    of the plots end where they would in a long one, beside the names at their right."""
     record, samples = simulate(load("smoke/tiny", ["measure.window_s=3"]), 1, 2)
+    for unit in record.units:
+        unit.series = {name: _many_times(series) for name, series in unit.series.items()}
     path = tmp_path_factory.mktemp("report") / "report.html"
     told = agreement(samples.table(), samples.table())
     write_report(path, [record, record], [judge(record), judge(record)], told)
@@ -49,8 +64,10 @@ def page(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iter
 
 
 def test_it_fits_the_window(page: Page) -> None:
-    """It never scrolls sideways as a whole, and on a desk no table does either."""
+    """It never scrolls sideways as a whole, no picture cuts off a word, and on a desk no table
+    scrolls either."""
     assert not page.evaluate(WIDER_THAN_THE_WINDOW)
+    assert page.evaluate(BEYOND_ITS_PICTURE) == []
     if page.viewport_size is not None and page.viewport_size["width"] > 1000:
         assert page.evaluate(CUT_OFF) == []
 
