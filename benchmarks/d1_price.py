@@ -15,6 +15,7 @@ from reference_impl.adapters.sqlite import Command, SqliteEngine
 from reference_impl.d1 import conversions, queries
 from reference_impl.d1.bulk import inserts
 from reference_impl.d1.event_store import COLUMNS, NEW_EVENTS
+from reference_impl.d1.schema import CREDIT_COLUMNS
 from scenarios.loader import load
 from sim.prepare import prepare
 
@@ -63,8 +64,8 @@ def _events() -> Iterator[list[Command]]:
 def _credits(ids: list[str]) -> Iterator[list[Command]]:
     for conversion_id in ids[:CALLS]:
         rows = [(conversion_id, "linear", i, "email", 7.69, None, NOW) for i in range(13)]
-        insert = Command(*queries._insert_credits(rows))
-        yield [Command(queries._FORGET_ATTRIBUTION, (conversion_id,)), insert]
+        (insert,) = inserts("multi_touch_attribution", CREDIT_COLUMNS, rows)
+        yield [Command(queries._FORGET_ATTRIBUTION, (conversion_id,)), Command(*insert)]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from reference_impl.d1.arguments import (
     checked_model,
     checked_values,
 )
-from reference_impl.d1.bulk import Insertion
+from reference_impl.d1.bulk import Insertion, inserts
 from reference_impl.d1.calls import D1Calls
 from reference_impl.d1.channels import PERFORMANCE, VALUE_DECIMALS, account
 from reference_impl.d1.conversions import (
@@ -28,8 +28,9 @@ from reference_impl.d1.history import MAX_JOURNEYS, MAX_PAGE, ChannelHistory, re
 from reference_impl.d1.journeys import PAGE_SIZE, JourneyPage, Place, page_of, page_statement
 from reference_impl.d1.migrations import READ_VERSION, VERSION
 from reference_impl.d1.query_cache import QueryCache, Question, Row, RowKeys, is_question, tables_in
+from reference_impl.d1.schema import CREDIT_COLUMNS
 from reference_impl.d1.slow_queries import SlowQueryLog
-from reference_impl.d1.statements import MAX_BOUND_VALUES, Command, in_parts, marks, places
+from reference_impl.d1.statements import Command, marks
 from reference_impl.messages import Context
 from reference_impl.ports import D1Error, Runtime, SqlValue
 from reference_impl.times import from_wall_us
@@ -40,13 +41,6 @@ MAX_CONVERSIONS = 90
 _FORGET_ATTRIBUTION = "DELETE FROM multi_touch_attribution WHERE conversion_id = ?"
 _FORGET_MODEL = (
     "DELETE FROM multi_touch_attribution WHERE attribution_model = ? AND conversion_id IN ({})"
-)
-
-_CREDIT_VALUES = 7
-_CREDIT_ROWS_MAX = MAX_BOUND_VALUES // _CREDIT_VALUES
-_INSERT_CREDITS = (
-    "INSERT INTO multi_touch_attribution (conversion_id, attribution_model, touchpoint_index, "
-    "utm_source, credit_percentage, role, created_at) VALUES "
 )
 
 _SET_VALUE = (
@@ -313,12 +307,9 @@ class QueryOptimizer:
         """Take the conversions off their channels' sums, write their rows anew, add them again."""
         now = self._now()
         off, on = (account(sign, conversion_ids, model, now) for sign in (-1, 1))
-        inserts = [
-            _insert_credits([(*row, now) for row in part])
-            for part in in_parts(rows, _CREDIT_ROWS_MAX)
-        ]
+        stored = inserts("multi_touch_attribution", CREDIT_COLUMNS, [(*row, now) for row in rows])
         try:
-            await self._d1.run(ctx, name, [*off, forget, *inserts, *(on if rows else [])])
+            await self._d1.run(ctx, name, [*off, forget, *stored, *(on if rows else [])])
         finally:
             keys = frozenset(f"conversion_id={each}" for each in conversion_ids)
             self.cache.written({"multi_touch_attribution": keys, "channel_performance": _ANY})
@@ -338,8 +329,3 @@ def _credit_rows(conversion_id: str, model: str, attributed: Attributed) -> list
             zip(attributed.journey.touches, attributed.shares, strict=True)
         )
     ]
-
-
-def _insert_credits(rows: Sequence[tuple[SqlValue, ...]]) -> Command:
-    sql = _INSERT_CREDITS + places(_CREDIT_VALUES, len(rows))
-    return sql, tuple(value for row in rows for value in row)
