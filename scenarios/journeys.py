@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reference_impl.d1.schema import JOURNEY_COLUMNS
 from scenarios.schema import Data
 from scenarios.streams import stream
 
@@ -24,20 +25,7 @@ EPOCH_US = 1_767_225_600_000_000
 
 HOUR_MS = 3_600_000
 
-COLUMNS = (
-    "user_id",
-    "event_id",
-    "event_name",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_term",
-    "utm_content",
-    "event_timestamp",
-    "position",
-    "conversion_id",
-    "created_at",
-)
+COLUMNS = JOURNEY_COLUMNS
 """The columns of ``user_journeys`` in the order of :meth:`Population.rows`, without its ``id``."""
 
 Row = tuple[str | int | None, ...]
