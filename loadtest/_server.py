@@ -11,6 +11,7 @@ from loadtest._client import Answer, Client, Failed
 from loadtest._setup import Setup
 from reference_impl.messages import Layer
 from reference_impl.profiling.hdr import Histogram
+from reports.record import is_maximum
 from reports.recorder import Recorder
 
 EMULATION_PATH = "/api/emulation/start"
@@ -81,9 +82,6 @@ class Server:
 UNSEEN = ("d1.consumer", "queue.accepted_to_stored", "queue.handling", "staleness.age")
 """What no answer can carry. The rest of what the server counts, the answers have told already."""
 
-MOST = ("queue.consumers_max",)
-"""Of these the server tells the most there has been, which has no difference."""
-
 COUNTED = (
     "kv.",
     "d1.",
@@ -91,7 +89,7 @@ COUNTED = (
     "queue.sent",
     "queue.refused",
     "queue.duplicates",
-    *MOST,
+    "queue.consumers_max",
     "queue.dead",
 )
 """How the names begin of what an emulated world counts and never takes back."""
@@ -166,7 +164,7 @@ def _of(by_type: Mapping[str, Any], cache_type: str, layer: Layer) -> int:
 def _counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:
     first, last = _part(before, "counts"), _part(after, "counts")
     return {
-        name: _count(_count(last[name]) - (0 if name in MOST else _count(first.get(name, 0))))
+        name: _count(_count(last[name]) - (0 if is_maximum(name) else _count(first.get(name, 0))))
         for name in sorted(last)
         if name.startswith(COUNTED)
     }

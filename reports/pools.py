@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from reports.fingerprint import setting_differences, version_differences
-from reports.record import Kind, RunRecord, Unit
+from reports.record import ENDINGS, Kind, RunRecord, Unit
 
 
 class PoolError(Exception):
@@ -123,9 +123,9 @@ def _pooled(records: Sequence[RunRecord]) -> RunRecord:
 
 def _provenance(records: Sequence[RunRecord]) -> dict[str, str | int | float]:
     """That of the first, and why any of them ended itself."""
-    every = {key: value for record in records for key, value in record.provenance.items()}
     whole = dict(records[0].provenance)
-    whole.update((key, every[key]) for key in ("wrong_input", "stopped_itself") if key in every)
+    for record in records:
+        whole.update({key: record.provenance[key] for key in ENDINGS if key in record.provenance})
     return whole
 
 

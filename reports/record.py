@@ -26,6 +26,9 @@ FILE_NAME = "run.json"
 ROUTES = ("tracking", "attribution")
 
 Kind = Literal["simulated", "emulated", "live"]
+ENDINGS = ("wrong_input", "stopped_itself")
+"""Entries of the provenance that say why a run ended itself."""
+
 T = TypeVar("T")
 
 
@@ -150,9 +153,9 @@ class RunRecord:
         return whole, sum(unit.failed.get(series, 0) for unit in self.units)
 
     def count(self, name: str) -> int:
-        """The sum of one count over all units; of one named ``_max`` the largest."""
+        """The sum of one count over all units; of a maximum the largest."""
         values = (unit.counts.get(name, 0) for unit in self.units)
-        return max(values, default=0) if name.endswith("_max") else sum(values)
+        return max(values, default=0) if is_maximum(name) else sum(values)
 
     def counts(self, prefix: str) -> dict[str, int]:
         """The counts whose names start with ``prefix``, without it, summed, in order of name."""
@@ -229,6 +232,11 @@ class RunRecord:
         path = Path(folder) / FILE_NAME
         write_atomically(path, text)
         return path
+
+
+def is_maximum(count: str) -> bool:
+    """Whether a count, by its name, is the most of something at once, and not how often it was."""
+    return count.endswith("_max")
 
 
 def load(path: Path | str) -> RunRecord:
