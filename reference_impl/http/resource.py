@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +18,6 @@ from reference_impl.problem import problem
 
 MAX_BODY_BYTES = 64 * 1024
 JSON_TYPES = ("application/json",)
-BYTE_ORDER_MARK = "\ufeff".encode()
 
 ALWAYS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 """Headers of every answer with a body."""
@@ -138,7 +138,7 @@ async def read_json(request: Request, media_types: tuple[str, ...] = JSON_TYPES)
     if (header(request, b"content-encoding") or "identity").lower() != "identity":
         raise HTTPException(415, "a body is not compressed", {"accept-encoding": "identity"})
     try:
-        return from_json((await _read(request)).removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
+        return from_json((await _read(request)).removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
 
