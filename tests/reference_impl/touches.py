@@ -60,11 +60,9 @@ def flood(
     )
 
 
-async def touch_message(
-    edge: Edge, worker: Worker, number: int, conversion_id: str = "c1"
-) -> Message:
-    """One touch committed in D1, and the message that follows from it."""
-    body: dict[str, Any] = {
+def touch_event(number: int, conversion_id: str | None = "c1") -> dict[str, Any]:
+    """One touch as a client posts it."""
+    return {
         "user_id": "u1",
         "event_id": f"e{number}",
         "event_name": "touch",
@@ -72,6 +70,13 @@ async def touch_message(
         "event_timestamp": number,
         "conversion_id": conversion_id,
     }
-    assert (await worker.track(edge.context(), body)).status == 202
+
+
+async def touch_message(
+    edge: Edge, worker: Worker, number: int, conversion_id: str = "c1"
+) -> Message:
+    """One touch committed in D1, and the message that follows from it."""
+    posted = touch_event(number, conversion_id)
+    assert (await worker.track(edge.context(), posted)).status == 202
     follows = {"event_id": f"e{number}", "conversion_id": conversion_id}
     return Message(f"m{number}", follows, edge.runtime.now_us())

@@ -15,6 +15,7 @@ from reference_impl.isolate.ingest import PATIENCE_US, SWEPT_AT_ONCE
 from reference_impl.isolate.worker import Worker
 from reference_impl.ports import D1Error, KVError, Message, QueueError
 from tests.reference_impl.fakes import SECOND_US, Edge
+from tests.reference_impl.touches import touch_event
 
 PATIENCE_S = PATIENCE_US // SECOND_US
 MODELS = ("last_click", "linear")
@@ -22,17 +23,6 @@ MODELS = ("last_click", "linear")
 
 def worker_of(edge: Edge, accept: Accept) -> Worker:
     return Worker(edge.runtime, StackConfig(accept=accept, attribution_models=MODELS))
-
-
-def event(number: int, conversion_id: str | None = "c1") -> dict[str, Any]:
-    return {
-        "user_id": "u1",
-        "event_id": f"e{number}",
-        "event_name": "touch",
-        "utm_source": f"s{number}",
-        "event_timestamp": number,
-        "conversion_id": conversion_id,
-    }
 
 
 def sent(edge: Edge, since: int = 0) -> list[Message]:
@@ -64,7 +54,7 @@ def test_the_committed_row_is_the_outbox(edge: Edge) -> None:
 
     async def work() -> list[list[str]]:
         worker = worker_of(edge, "d1")
-        body = [event(0), event(1, None), event(2)]
+        body = [touch_event(0), touch_event(1, None), touch_event(2)]
         assert (await worker.track(edge.context(), body)).status == 202
         seen = [waiting(edge)]
         await edge.sleep_s(1)
@@ -82,7 +72,7 @@ def test_the_sweep_sends_again_what_was_never_handled(edge: Edge) -> None:
     async def work() -> list[int]:
         worker = worker_of(edge, "d1")
         edge.queue.fail = True
-        await worker.track(edge.context(), event(0))
+        await worker.track(edge.context(), touch_event(0))
         await edge.sleep_s(1)
         edge.queue.fail = False
         swept = []
@@ -107,7 +97,7 @@ def test_a_sweep_takes_many_in_batches(edge: Edge) -> None:
         worker = worker_of(edge, "d1")
         edge.queue.fail = True
         for start in range(0, 250, 50):
-            body = [event(number, f"c{number}") for number in range(start, start + 50)]
+            body = [touch_event(number, f"c{number}") for number in range(start, start + 50)]
             await worker.track(edge.context(), body)
         edge.queue.fail = False
         await edge.sleep_s(2 * PATIENCE_S)
@@ -124,7 +114,7 @@ def test_a_sweep_that_fails_loses_nothing(edge: Edge, broken: str) -> None:
     async def work() -> int:
         worker = worker_of(edge, "d1")
         edge.queue.fail = True
-        await worker.track(edge.context(), event(0))
+        await worker.track(edge.context(), touch_event(0))
         await edge.sleep_s(2 * PATIENCE_S)
         edge.queue.fail = broken == "queue"
         edge.d1.fail = D1Error("D1_ERROR: down") if broken == "d1" else None
@@ -143,7 +133,7 @@ def test_what_stays_in_the_outbox_is_handled_once_more(edge: Edge) -> None:
 
     async def work() -> list[list[str]]:
         worker = worker_of(edge, "d1")
-        await worker.track(edge.context(), event(0))
+        await worker.track(edge.context(), touch_event(0))
         await edge.sleep_s(1)
         edge.rows(
             "CREATE TRIGGER stop BEFORE UPDATE ON user_journeys WHEN NEW.resend_at IS NULL "
@@ -171,7 +161,7 @@ def test_the_message_carries_the_event(edge: Edge) -> None:
 
     async def work() -> None:
         worker = worker_of(edge, "queue")
-        answer = await worker.track(edge.context(), [event(0), event(1, None)])
+        answer = await worker.track(edge.context(), [touch_event(0), touch_event(1, None)])
         told = [{"event_id": f"e{n}", "duplicate": None} for n in range(2)]
         assert json.loads(answer.body) == {"accepted": True, "events": told}
         assert edge.rows("SELECT * FROM user_journeys") == []
@@ -192,7 +182,7 @@ def test_what_the_queue_does_not_take_is_not_accepted(edge: Edge) -> None:
     """503 with when to try again; nothing is stored."""
     edge.queue.fail = True
     worker = worker_of(edge, "queue")
-    response = edge.run(worker.track(edge.context(), event(0)))
+    response = edge.run(worker.track(edge.context(), touch_event(0)))
     assert response.status == 503
     assert dict(response.headers)["retry-after"] == "1"
     assert edge.rows("SELECT * FROM user_journeys") == []
@@ -204,7 +194,7 @@ def test_a_delivery_that_fails_is_made_good_by_the_next(edge: Edge, broken: str)
 
     async def work() -> list[set[str]]:
         worker = worker_of(edge, "queue")
-        await worker.track(edge.context(), [event(0), event(1, "c2")])
+        await worker.track(edge.context(), [touch_event(0), touch_event(1, "c2")])
         if broken == "d1":
             edge.d1.fail = D1Error("D1_ERROR: down")
         else:
@@ -220,14 +210,20 @@ def test_a_delivery_that_fails_is_made_good_by_the_next(edge: Edge, broken: str)
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"event": None}, {"event": {}, "created_at": "x"}, {"event_id": 1}, {"event": event(0)}],
+    [
+        {},
+        {"event": None},
+        {"event": {}, "created_at": "x"},
+        {"event_id": 1},
+        {"event": touch_event(0)},
+    ],
 )
 def test_what_cannot_be_understood_fails_alone(edge: Edge, body: dict[str, Any]) -> None:
     """It comes back until it is a dead letter; the messages beside it are handled."""
 
     async def work() -> set[str]:
         worker = worker_of(edge, "queue")
-        await worker.track(edge.context(), event(7))
+        await worker.track(edge.context(), touch_event(7))
         return await worker.consume(edge.context(), [Message("odd", body, 0), *sent(edge)])
 
     assert edge.run(work()) == {"odd"}
@@ -252,8 +248,8 @@ def test_d13_any_delivery_counts_each_event_once(
 
     async def work() -> None:
         for number in range(10):
-            await worker.track(edge.context(), event(number, f"c{number % 3}"))
-        await worker.track(edge.context(), event(0, "c0"))
+            await worker.track(edge.context(), touch_event(number, f"c{number % 3}"))
+        await worker.track(edge.context(), touch_event(0, "c0"))
         messages = sent(edge)
         for number in [*order, *again]:
             await worker.consume(edge.context(), [messages[number]])
@@ -270,7 +266,7 @@ def test_messages_of_either_way_can_be_under_way_together(edge: Edge) -> None:
     async def work() -> set[str]:
         for accept in ("d1", "queue"):
             number = int(accept == "queue")
-            await worker_of(edge, accept).track(edge.context(), event(number))
+            await worker_of(edge, accept).track(edge.context(), touch_event(number))
         await edge.sleep_s(1)
         return await worker_of(edge, "d1").consume(edge.context(), sent(edge))
 
